@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checking and repairing a qcow2 image. */
+/*
+ * How it works. What every cluster should be referred to is counted by walking all there is: header,
+ * refcount table and blocks, snapshot table, bitmaps, and for the disk and each snapshot L1, L2 and
+ * data. Then the counts are compared with the refcounts in the file: more there than counted is a
+ * leak, less is damage. Then the COPIED flags of the disk's tables.
+ *
+ * A repair writes the counted refcounts as a shadow (qcow2_shadow.c): a whole new table and blocks,
+ * then the header. Flags that are wrong are corrected in the tables before the switch; whichever
+ * comes first, the next check repairs the rest. Bad entries are not guessed at: with
+ * QCOW2_FIX_ALL an L2 entry that points nowhere is cleared, since the data it meant is lost.
+ *
+ * Memory and time are bounded by what the tables in the file can refer to (256 MiB of counts).
+ */
+#include "devices/block/qcow2_check.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/block/qcow2.h"
+#include "devices/block/qcow2_shadow.h"
+#include "devices/block/qcow2_snapshot.h"
+#include "vmm/base/endian.h"
+
+enum { MESSAGES_MAX = 20 };
+
+struct check {
+	struct qcow2 *q;
+	enum qcow2_fix fix;
+	struct qcow2_check *out;
+	struct q_counts want; /* counted */
+	struct q_counts have; /* in the file */
+	uint64_t file_clusters;
+	uint64_t next_host; /* of the cluster that would not be a fragment */
+	unsigned int messages;
+	uint8_t *l2, *rb;
+};
+
+static void found(struct check *c, bool damage, const char *what, uint64_t at)
+{
+	if (damage)
+		c->out->corruptions++;
+	else
+		c->out->leaks++;
+	if (c->messages++ < MESSAGES_MAX)
+		log_info("%s: %s: %s 0x%" PRIx64, c->q->node.name, damage ? "ERROR" : "leaked",
+			 what, at);
+}
+
+/* ---- counting ---- */
+
+/* [off, off + bytes) is in use. What is outside the file is damage and not counted. */
+static int use(struct check *c, uint64_t off, uint64_t bytes, const char *what)
+{
+	uint32_t bits = c->q->cluster_bits;
+	uint64_t first = off >> bits,
+		 n = div_round_up((off & (c->q->cluster_bytes - 1)) + bytes, c->q->cluster_bytes);
+	if (!ck_range(first, n, c->file_clusters)) {
+		found(c, true, what, off);
+		return 0;
+	}
+	c->out->image_end = MAX(c->out->image_end, (first + n) << bits);
+	return q_counts_add(&c->want, first, n, 1);
+}
+
+static bool is_place(const struct check *c, uint64_t off)
+{
+	return off && !(off & (c->q->cluster_bytes - 1)) &&
+	       off >> c->q->cluster_bits < c->file_clusters;
+}
+
+static void count_cluster(struct check *c, uint64_t host, bool disk)
+{
+	if (!disk)
+		return;
+	c->out->allocated_clusters++;
+	if (c->next_host && host != c->next_host)
+		c->out->fragmented_clusters++;
+	c->next_host = host + c->q->cluster_bytes;
+}
+
+/* One L2 entry. -> whether it makes no sense. */
+static int use_entry(struct check *c, uint64_t e, bool disk, bool *bad)
+{
+	struct qcow2 *q = c->q;
+	*bad = false;
+	if (e & Q_COMPRESSED) {
+		uint64_t off, len;
+		q_compressed_range(q, e, &off, &len);
+		uint64_t last = (off + len - 1) >> q->cluster_bits;
+		*bad = last >= c->file_clusters || !(off >> q->cluster_bits) || q->data_file;
+		if (*bad)
+			return 0;
+		if (disk) {
+			c->out->compressed_clusters++;
+			c->out->allocated_clusters++;
+			c->out->fragmented_clusters++; /* each one, as qemu-img has it */
+		}
+		return use(c, off, len, "compressed cluster at");
+	}
+	uint64_t host = e & Q_OFF_MASK;
+	*bad = (e & Q_L2_RESERVED) || ((e & Q_ZERO) && (q->h.version < 3 || q->ext_l2)) ||
+	       (host && !q->data_file && !is_place(c, host));
+	if (*bad || (!host && !(q->data_file && (e & Q_COPIED))))
+		return 0;
+	count_cluster(c, host, disk);
+	return q->data_file ? 0 : use(c, host, q->cluster_bytes, "cluster at");
+}
+
+static int use_l2(struct check *c, uint64_t off, bool disk)
+{
+	struct qcow2 *q = c->q;
+	int err = use(c, off, q->cluster_bytes, "L2 table at");
+	if (!err)
+		err = q_co_read_cluster(q, off, c->l2);
+	bool changed = false;
+	for (uint32_t i = 0; i < 1u << q->l2_bits && !err; i++) {
+		uint8_t *at = c->l2 + i * q->l2_entry_bytes;
+		bool bad;
+		err = use_entry(c, get_be64(at), disk, &bad);
+		if (!bad)
+			continue;
+		found(c, true, "bad L2 entry", get_be64(at));
+		if (c->fix == QCOW2_FIX_ALL) {
+			memset(at, 0, q->l2_entry_bytes);
+			changed = true;
+			c->out->corruptions--;
+			c->out->corruptions_fixed++;
+		}
+	}
+	return !err && changed ? q_co_write_cluster(q, off, c->l2) : err;
+}
+
+static int use_tree(struct check *c, uint64_t l1_off, uint32_t n, bool disk)
+{
+	struct qcow2 *q = c->q;
+	uint64_t bytes = (uint64_t)n * 8;
+	if (!n)
+		return 0;
+	if (!is_place(c, l1_off) || !ck_range(l1_off, bytes, q->node.file->size) ||
+	    bytes > QCOW2_L1_BYTES_MAX) {
+		found(c, true, "L1 table at", l1_off);
+		return 0;
+	}
+	uint8_t *l1;
+	int err = use(c, l1_off, bytes, "L1 table at");
+	if (!err)
+		err = q_co_read_table(q, l1_off, bytes, &l1);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < n && !err; i++) {
+		uint64_t e = get_be64(l1 + (uint64_t)i * 8), off = e & Q_OFF_MASK;
+		if ((e & Q_L1_RESERVED) || (off && !is_place(c, off)))
+			found(c, true, "bad L1 entry", e);
+		else if (off)
+			err = use_l2(c, off, disk);
+	}
+	free(l1);
+	return err;
+}
+
+static int use_snapshots(struct check *c)
+{
+	struct qcow2 *q = c->q;
+	if (!q->h.n_snapshots)
+		return 0;
+	struct qcow2_snapshot *v;
+	uint32_t n;
+	uint64_t bytes;
+	int err = qcow2_co_snapshots(&q->node, &v, &n);
+	if (!err)
+		err = qcow2_co_snapshot_table_bytes(&q->node, &bytes);
+	if (!err)
+		err = use(c, q->h.snapshots_off, bytes, "snapshot table at");
+	for (uint32_t i = 0; i < n && !err; i++)
+		err = use_tree(c, v[i].l1_off, v[i].l1_entries, false);
+	qcow2_snapshots_free(v, n);
+	return err;
+}
+
+static int use_bitmap(struct check *c, uint64_t table, uint32_t entries)
+{
+	struct qcow2 *q = c->q;
+	uint64_t bytes = (uint64_t)entries * 8;
+	if (!is_place(c, table) || bytes > QCOW2_L1_BYTES_MAX) {
+		found(c, true, "bitmap table at", table);
+		return 0;
+	}
+	uint8_t *t;
+	int err = use(c, table, bytes, "bitmap table at");
+	if (!err)
+		err = q_co_read_table(q, table, bytes, &t);
+	for (uint32_t i = 0; i < entries && !err; i++) {
+		uint64_t off = get_be64(t + (uint64_t)i * 8) & Q_OFF_MASK;
+		if (off)
+			err = use(c, off, q->cluster_bytes, "bitmap data at");
+	}
+	if (!err)
+		free(t);
+	return err;
+}
+
+static int use_bitmaps(struct check *c)
+{
+	struct qcow2 *q = c->q;
+	if (!q->h.has_bitmaps)
+		return 0;
+	uint8_t *dir;
+	uint64_t bytes = q->h.bitmap_dir_bytes, at = 0;
+	int err = use(c, q->h.bitmap_dir_off, bytes, "bitmap directory at");
+	if (!err)
+		err = q_co_read_table(q, q->h.bitmap_dir_off, bytes, &dir);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < q->h.n_bitmaps && !err && ck_range(at, 24, bytes); i++) {
+		const uint8_t *e = dir + at;
+		err = use_bitmap(c, get_be64(e), get_be32(e + 8));
+		at += align_up(24 + (uint64_t)get_be16(e + 18) + get_be32(e + 20), 8);
+	}
+	free(dir);
+	return err;
+}
+
+/* The refcount table with its blocks, and what the blocks say. */
+static int use_refcounts(struct check *c)
+{
+	struct qcow2 *q = c->q;
+	uint64_t bytes = (uint64_t)q->h.rt_clusters << q->cluster_bits;
+	uint8_t *rt;
+	int err = use(c, q->h.rt_off, bytes, "refcount table at");
+	if (!err)
+		err = q_co_read_table(q, q->h.rt_off, bytes, &rt);
+	if (err)
+		return err;
+	for (uint64_t i = 0; i < bytes / 8 && !err; i++) {
+		uint64_t off = get_be64(rt + i * 8);
+		if (!off)
+			continue;
+		if (!is_place(c, off)) {
+			found(c, true, "bad refcount table entry", off);
+			continue;
+		}
+		err = use(c, off, q->cluster_bytes, "refcount block at");
+		if (!err)
+			err = q_co_read_cluster(q, off, c->rb);
+		for (uint64_t k = 0; k < UINT64_C(1) << q->rb_bits && !err; k++) {
+			uint64_t v = q_rb_get(c->rb, k, q->h.refcount_order);
+			if (v) /* an absurd one is wrong all the same */
+				err = q_counts_set(&c->have, (i << q->rb_bits) + k,
+						   MIN(v, (uint64_t)INT32_MAX));
+		}
+	}
+	free(rt);
+	return err;
+}
+
+static int count_all(struct check *c)
+{
+	struct qcow2 *q = c->q;
+	int err = use(c, 0, q->cluster_bytes, "header at");
+	if (!err)
+		err = use_refcounts(c);
+	if (!err)
+		err = use_tree(c, q->h.l1_off, q->h.l1_entries, true);
+	if (!err)
+		err = use_snapshots(c);
+	return err ? err : use_bitmaps(c);
+}
+
+/* ---- comparing ---- */
+
+static void compare(struct check *c)
+{
+	uint64_t n = MAX(c->want.n_chunks, c->have.n_chunks) << c->q->rb_bits;
+	for (uint64_t i = 0; i < n; i++) {
+		if (!(i & ((UINT64_C(1) << c->q->rb_bits) - 1))) { /* blocks of nothing */
+			uint64_t k = i >> c->q->rb_bits;
+			bool none = (k >= c->want.n_chunks || !c->want.chunks[k]) &&
+				    (k >= c->have.n_chunks || !c->have.chunks[k]);
+			if (none) {
+				i += (UINT64_C(1) << c->q->rb_bits) - 1;
+				continue;
+			}
+		}
+		uint64_t want = q_counts_get(&c->want, i), have = q_counts_get(&c->have, i);
+		if (have > want)
+			found(c, false, "refcount too high, cluster", i);
+		else if (have < want)
+			found(c, true, "refcount too low, cluster", i);
+	}
+}
+
+/* Flags of one table of the disk, by the refcounts that hold (counted ones when they are repaired). */
+static bool check_flags(struct check *c, uint8_t *table, uint32_t n, uint32_t entry_bytes)
+{
+	const struct q_counts *counts = c->fix == QCOW2_FIX_NONE ? &c->have : &c->want;
+	bool changed = false;
+	for (uint32_t i = 0; i < n; i++) {
+		uint8_t *at = table + (uint64_t)i * entry_bytes;
+		uint64_t e = get_be64(at), host = e & Q_OFF_MASK;
+		if (!host || (e & Q_COMPRESSED) || !is_place(c, host))
+			continue;
+		bool sole = q_counts_get(counts, host >> c->q->cluster_bits) == 1;
+		if (sole == !!(e & Q_COPIED))
+			continue;
+		found(c, true, "COPIED flag is wrong in entry", e);
+		if (c->fix != QCOW2_FIX_ALL)
+			continue;
+		put_be64(at, sole ? e | Q_COPIED : e & ~Q_COPIED);
+		c->out->corruptions--;
+		c->out->corruptions_fixed++;
+		changed = true;
+	}
+	return changed;
+}
+
+static int check_all_flags(struct check *c)
+{
+	struct qcow2 *q = c->q;
+	uint64_t bytes = (uint64_t)q->h.l1_entries * 8;
+	if (q->data_file || !q->h.l1_entries)
+		return 0;
+	uint8_t *l1;
+	int err = q_co_read_table(q, q->h.l1_off, bytes, &l1);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < q->h.l1_entries && !err; i++) {
+		uint64_t off = get_be64(l1 + (uint64_t)i * 8) & Q_OFF_MASK;
+		if (!is_place(c, off))
+			continue;
+		err = q_co_read_cluster(q, off, c->l2);
+		if (!err && check_flags(c, c->l2, 1u << q->l2_bits, q->l2_entry_bytes))
+			err = q_co_write_cluster(q, off, c->l2);
+	}
+	if (!err && check_flags(c, l1, q->h.l1_entries, 8))
+		err = blk_co_write(q->node.file, l1, align_up(bytes, 512), q->h.l1_off);
+	free(l1);
+	return err;
+}
+
+/* ---- repairing ---- */
+
+/*
+ * The counted refcounts become the file's. With FIX_LEAKS only where nothing is too low: a wrong
+ * count is never made lower than what the file says then.
+ */
+static int write_counts(struct check *c)
+{
+	struct qcow2 *q = c->q;
+	struct qcow2_check *out = c->out;
+	struct qcow2_header next = q->h;
+	/* The old blocks and table are counted as used; they go with the switch. */
+	q_counts_keep(&c->want);
+	for (uint64_t i = 0; i < c->want.n_chunks; i++)
+		c->want.dirty[i] = 1;
+	uint8_t *rt;
+	uint64_t bytes = (uint64_t)q->h.rt_clusters << q->cluster_bits;
+	int err = q_co_read_table(q, q->h.rt_off, bytes, &rt);
+	for (uint64_t i = 0; !err && i < bytes / 8; i++) {
+		uint64_t off = get_be64(rt + i * 8);
+		if (is_place(c, off) && q_counts_get(&c->want, off >> q->cluster_bits))
+			err = q_counts_add(&c->want, off >> q->cluster_bits, 1, -1);
+	}
+	free(err ? NULL : rt);
+	next.incompat &= ~(QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
+	q->corrupt = false;
+	if (!err)
+		err = q_co_switch(&c->want, &next);
+	if (err)
+		return err;
+	out->leaks_fixed += out->leaks;
+	out->leaks = 0;
+	return 0;
+}
+
+static int repair(struct check *c)
+{
+	struct qcow2_check *out = c->out;
+	uint64_t low = out->corruptions;
+	if (c->fix == QCOW2_FIX_LEAKS && low)
+		return 0; /* leaks beside damage: what looks leaked may be the only copy */
+	bool marked = c->q->h.incompat & (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
+	if (!low && !out->leaks && !out->corruptions_fixed && !marked)
+		return 0;
+	int err = write_counts(c);
+	if (!err) {
+		out->corruptions_fixed += low;
+		out->corruptions = 0;
+	}
+	return err;
+}
+
+static int run(struct check *c)
+{
+	struct qcow2 *q = c->q;
+	int err = q_co_counts_load(q, &c->want, true);
+	if (!err)
+		err = q_co_counts_load(q, &c->have, true);
+	if (!err && (!(c->l2 = q_buf_get(q)) || !(c->rb = q_buf_get(q))))
+		err = -ENOMEM;
+	if (!err)
+		err = count_all(c);
+	if (!err)
+		compare(c);
+	uint64_t low = c->out->corruptions;
+	if (!err)
+		err = check_all_flags(c);
+	if (!err && c->fix != QCOW2_FIX_NONE) {
+		c->out->corruptions = MAX(c->out->corruptions, low);
+		err = repair(c);
+	}
+	q_buf_put(q, c->l2);
+	q_buf_put(q, c->rb);
+	q_counts_free(&c->want);
+	q_counts_free(&c->have);
+	return err;
+}
+
+int qcow2_co_check(struct blk_node *n, enum qcow2_fix fix, struct qcow2_check *out)
+{
+	struct qcow2 *q = q_node(n);
+	*out = (struct qcow2_check){ .total_clusters = div_round_up(q->h.size, q->cluster_bytes) };
+	if (fix != QCOW2_FIX_NONE && n->read_only)
+		return -EROFS;
+	q_co_freeze(q);
+	bool was_corrupt = q->corrupt;
+	int err = fix == QCOW2_FIX_NONE || was_corrupt ? 0 : q_co_begin_write(q);
+	if (!err && !n->read_only && q->writable_begun && !was_corrupt)
+		err = q_co_settle(q);
+	struct check c = { .q = q,
+			   .fix = fix,
+			   .out = out,
+			   .file_clusters = div_round_up(n->file->size, q->cluster_bytes) };
+	if (!err)
+		err = run(&c);
+	q_thaw(q);
+	return err;
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mapping: from a guest offset through L1 and L2 to what is stored there. */
+/*
+ * How it works. q_map() is one function without side effects or waiting: it looks at the L1 and the L2
+ * page in the cache and says how the bytes from an offset on are stored, as far as that stays the
+ * same. If a page is missing it says -EAGAIN; q_co_map() then fetches it and asks again. So the fast
+ * path and the coroutines decode entries in one place, where every field is checked ("L2 table
+ * entry", "Extended L2 Entries" in the specification).
+ *
+ * Writing through an entry needs more trust than reading through it. Before the first write through a
+ * page of L2 all its entries are verified (q_co_verify()): what claims a refcount of one has one,
+ * and nothing points at the header or a table.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/block/qcow2_int.h"
+#include "vmm/base/endian.h"
+
+/* ---- entries ---- */
+
+uint64_t q_l2_entry(const struct qcow2 *q, const struct q_page *p, uint32_t i)
+{
+	return get_be64(p->data + i * q->l2_entry_bytes);
+}
+
+uint64_t q_l2_bitmap(const struct qcow2 *q, const struct q_page *p, uint32_t i)
+{
+	return q->ext_l2 ? get_be64(p->data + i * q->l2_entry_bytes + 8) : 0;
+}
+
+void q_l2_set(struct qcow2 *q, struct q_page *p, uint32_t i, uint64_t entry, uint64_t bitmap)
+{
+	put_be64(p->data + i * q->l2_entry_bytes, entry);
+	if (q->ext_l2)
+		put_be64(p->data + i * q->l2_entry_bytes + 8, bitmap);
+	q_cache_dirty(q, p);
+}
+
+void q_compressed_range(const struct qcow2 *q, uint64_t entry, uint64_t *off, uint64_t *len)
+{
+	uint32_t x = 62 - (q->cluster_bits - 8);
+	uint64_t at = entry & ((UINT64_C(1) << x) - 1) & (Q_HOST_MAX - 1);
+	uint64_t more = (entry & ~(Q_COPIED | Q_COMPRESSED)) >> x;
+	*off = at;
+	*len = align_down(at, 512) + (more + 1) * 512 - at;
+}
+
+/* The host offset is one that data can have. */
+static bool host_fine(const struct qcow2 *q, uint64_t host)
+{
+	if (host & (q->cluster_bytes - 1))
+		return false;
+	return q->data_file || host < q->node.file->size;
+}
+
+static int decode_sub(uint64_t bitmap, unsigned int sub, bool stored, enum q_type *type)
+{
+	bool alloc = bitmap >> sub & 1, zero = bitmap >> (sub + 32) & 1;
+	if ((alloc && zero) || (alloc && !stored))
+		return -EIO;
+	*type = zero ? (stored ? Q_ZERO_ALLOC : Q_ZERO_PLAIN) : alloc ? Q_NORMAL : Q_UNALLOCATED;
+	return 0;
+}
+
+/* What one entry says of subcluster @sub. -> 0, -EIO: nonsense. */
+static int decode(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, unsigned int sub,
+		  enum q_type *type)
+{
+	if (entry & Q_COMPRESSED) {
+		*type = Q_COMPRESSED_CLUSTER;
+		return q->data_file ? -EIO : 0;
+	}
+	uint64_t host = entry & Q_OFF_MASK;
+	bool zero_flag = entry & Q_ZERO;
+	/* With an external data file, 0 is an offset like any other: bit 63 tells. */
+	bool stored = host || (q->data_file && (entry & Q_COPIED));
+	if ((entry & Q_L2_RESERVED) || (zero_flag && (q->h.version < 3 || q->ext_l2)) ||
+	    (stored && !host_fine(q, host)))
+		return -EIO;
+	if (q->ext_l2)
+		return decode_sub(bitmap, sub, stored, type);
+	*type = zero_flag ? (stored ? Q_ZERO_ALLOC : Q_ZERO_PLAIN)
+		: stored  ? Q_NORMAL
+			  : Q_UNALLOCATED;
+	return 0;
+}
+
+/* ---- L1 ---- */
+
+static uint64_t l1_index(const struct qcow2 *q, uint64_t off)
+{
+	return off >> (q->cluster_bits + q->l2_bits);
+}
+
+static int check_l1_entry(struct qcow2 *q, uint64_t e)
+{
+	uint64_t off = e & Q_OFF_MASK;
+	if ((e & Q_L1_RESERVED) || (off & (q->cluster_bytes - 1)) ||
+	    (off && off >= q->node.file->size))
+		return q_corrupt(q, "bad L1 entry", e);
+	return 0;
+}
+
+/* The L1 entry for guest byte @off, from the cache. -EAGAIN: it is not there. */
+static int peek_l1(struct qcow2 *q, uint64_t off, uint64_t *entry)
+{
+	uint64_t i = l1_index(q, off);
+	*entry = 0;
+	if (i >= q->h.l1_entries)
+		return 0;
+	uint64_t at = q->h.l1_off + i * 8;
+	struct q_page *p = q_cache_peek(q, align_down(at, q->page_bytes));
+	if (!p)
+		return -EAGAIN;
+	*entry = get_be64(p->data + at % q->page_bytes);
+	return check_l1_entry(q, *entry);
+}
+
+/* Where the L2 entry for @off is, in the table at @table. */
+static uint64_t l2_entry_at(const struct qcow2 *q, uint64_t table, uint64_t off)
+{
+	uint64_t i = (off >> q->cluster_bits) & ((UINT64_C(1) << q->l2_bits) - 1);
+	return table + i * q->l2_entry_bytes;
+}
+
+/* ---- the walk ---- */
+
+/* Guest bytes from @off to the end of what one L2 table maps. */
+static uint64_t left_in_table(const struct qcow2 *q, uint64_t off)
+{
+	uint64_t span = UINT64_C(1) << (q->cluster_bits + q->l2_bits);
+	return span - (off & (span - 1));
+}
+
+struct walk {
+	uint64_t entry, bitmap;
+	enum q_type type;
+	uint64_t host; /* of the first byte of the subcluster */
+};
+
+static int walk_at(struct qcow2 *q, const struct q_page *p, uint32_t i, unsigned int sub,
+		   struct walk *w)
+{
+	w->entry = q_l2_entry(q, p, i);
+	w->bitmap = q_l2_bitmap(q, p, i);
+	if (decode(q, w->entry, w->bitmap, sub, &w->type))
+		return q_corrupt(q, "bad L2 entry", w->entry);
+	w->host = (w->entry & Q_OFF_MASK) + ((uint64_t)sub << q->sub_bits);
+	return 0;
+}
+
+static bool same(const struct walk *a, const struct walk *b, uint64_t distance)
+{
+	if (a->type != b->type || a->type == Q_COMPRESSED_CLUSTER)
+		return false;
+	if (a->type != Q_NORMAL && a->type != Q_ZERO_ALLOC)
+		return true;
+	return b->host == a->host + distance && !((a->entry ^ b->entry) & Q_COPIED);
+}
+
+/* As far as the pages' entries from (@i, @sub) on are alike: bytes, counted in whole subclusters. */
+static int measure(struct qcow2 *q, const struct q_page *p, uint32_t i, unsigned int sub,
+		   uint64_t max, struct walk *first, uint64_t *bytes)
+{
+	unsigned int subs = 1u << (q->cluster_bits - q->sub_bits);
+	int err = walk_at(q, p, i, sub, first);
+	if (err)
+		return err;
+	if (first->type == Q_COMPRESSED_CLUSTER) {
+		*bytes = q->cluster_bytes - ((uint64_t)sub << q->sub_bits);
+		return 0;
+	}
+	uint64_t n = UINT64_C(1) << q->sub_bits;
+	while (n < max) {
+		if (++sub == subs) {
+			sub = 0;
+			if (++i == q_page_entries(q))
+				break;
+		}
+		struct walk next;
+		err = walk_at(q, p, i, sub, &next);
+		if (err)
+			return err;
+		if (!same(first, &next, n))
+			break;
+		n += UINT64_C(1) << q->sub_bits;
+	}
+	*bytes = n;
+	return 0;
+}
+
+int q_map(struct qcow2 *q, uint64_t off, uint64_t len, struct q_extent *out)
+{
+	uint64_t l1;
+	int err = peek_l1(q, off, &l1);
+	if (err)
+		return err;
+	*out = (struct q_extent){ .type = Q_UNALLOCATED,
+				  .verified = true,
+				  .len = MIN(len, left_in_table(q, off)) };
+	uint64_t table = l1 & Q_OFF_MASK;
+	if (!table)
+		return 0;
+	uint64_t at = l2_entry_at(q, table, off);
+	struct q_page *p = q_cache_peek(q, align_down(at, q->page_bytes));
+	if (!p)
+		return -EAGAIN;
+	uint64_t in_sub = off & ((UINT64_C(1) << q->sub_bits) - 1);
+	unsigned int sub = (unsigned int)((off & (q->cluster_bytes - 1)) >> q->sub_bits);
+	struct walk w;
+	uint64_t bytes = 0;
+	err = measure(q, p, (uint32_t)(at % q->page_bytes) / q->l2_entry_bytes, sub, in_sub + len,
+		      &w, &bytes);
+	if (err)
+		return err;
+	out->type = w.type;
+	out->entry = w.entry;
+	out->host = w.host + in_sub;
+	out->copied = (l1 & Q_COPIED) && (w.entry & Q_COPIED);
+	out->verified = p->verified;
+	out->len = MIN(len, bytes - in_sub);
+	return 0;
+}
+
+/* Brings both pages for @off into the cache. */
+static int co_load(struct qcow2 *q, uint64_t off)
+{
+	uint64_t l1;
+	int err = peek_l1(q, off, &l1);
+	if (err == -EAGAIN) {
+		struct q_page *p;
+		err = q_co_cache_get(q, q->h.l1_off + l1_index(q, off) * 8, Q_L1, &p);
+		if (!err)
+			q_cache_put(p);
+		return err;
+	}
+	if (err || !(l1 & Q_OFF_MASK))
+		return err;
+	struct q_page *p;
+	err = q_co_cache_get(q, l2_entry_at(q, l1 & Q_OFF_MASK, off), Q_L2, &p);
+	if (!err)
+		q_cache_put(p);
+	return err;
+}
+
+int q_co_map(struct qcow2 *q, uint64_t off, uint64_t len, struct q_extent *out)
+{
+	int err;
+	while ((err = q_map(q, off, len, out)) == -EAGAIN) {
+		err = co_load(q, off);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+int q_co_l2_page(struct qcow2 *q, uint64_t off, struct q_page **page, uint32_t *entry)
+{
+	uint64_t l1;
+	int err;
+	*page = NULL;
+	while ((err = peek_l1(q, off, &l1)) == -EAGAIN) {
+		err = co_load(q, off);
+		if (err)
+			return err;
+	}
+	if (err || !(l1 & Q_OFF_MASK))
+		return err;
+	uint64_t at = l2_entry_at(q, l1 & Q_OFF_MASK, off);
+	*entry = (uint32_t)(at % q->page_bytes) / q->l2_entry_bytes;
+	return q_co_cache_get(q, at, Q_L2, page);
+}
+
+/* ---- tables that may be written ---- */
+
+static int copy_table(struct qcow2 *q, uint64_t from, uint64_t to)
+{
+	uint8_t *buf;
+	if (posix_memalign((void **)&buf, Q_PAGE_BYTES_MAX, q->cluster_bytes))
+		return -ENOMEM;
+	int err = blk_co_read(q->node.file, buf, q->cluster_bytes, from);
+	if (!err)
+		err = blk_co_write(q->node.file, buf, q->cluster_bytes, to);
+	free(buf);
+	return err;
+}
+
+static int zero_table(struct qcow2 *q, uint64_t at)
+{
+	uint8_t *buf;
+	if (posix_memalign((void **)&buf, Q_PAGE_BYTES_MAX, q->cluster_bytes))
+		return -ENOMEM;
+	memset(buf, 0, q->cluster_bytes);
+	int err = blk_co_write(q->node.file, buf, q->cluster_bytes, at);
+	free(buf);
+	return err;
+}
+
+/* A table of our own in place of what @l1_page says: a copy of a shared one, or an empty one. */
+static int make_table(struct qcow2 *q, struct q_page *l1_page, uint32_t at, uint64_t old)
+{
+	uint64_t cluster, got;
+	bool fresh;
+	int err = q_co_alloc_locked(q, 1, &cluster, &got, &fresh);
+	if (err)
+		return err;
+	uint64_t off = cluster << q->cluster_bits;
+	if (old)
+		err = copy_table(q, old, off);
+	else if (!fresh)
+		err = zero_table(q, off);
+	if (!err)
+		err = q_set_add(&q->meta, cluster);
+	if (!err && old)
+		err = q_drop(q, old >> q->cluster_bits, 1, false);
+	if (err) {
+		q_co_refcount_add(q, cluster, 1, -1);
+		return err;
+	}
+	q_cache_forget(q, off, q->cluster_bytes);
+	put_be64(l1_page->data + at, off | Q_COPIED);
+	q_cache_dirty(q, l1_page);
+	return 0;
+}
+
+int q_co_l2_for_write(struct qcow2 *q, uint64_t off, struct q_page **page, uint32_t *entry)
+{
+	uint64_t i = l1_index(q, off);
+	if (i >= q->h.l1_entries)
+		return -EFBIG;
+	struct q_page *l1_page;
+	int err = q_co_cache_get(q, q->h.l1_off + i * 8, Q_L1, &l1_page);
+	if (err)
+		return err;
+	uint32_t in_page = (uint32_t)(i * 8 % q->page_bytes);
+	uint64_t l1 = get_be64(l1_page->data + in_page);
+	err = check_l1_entry(q, l1);
+	if (!err && (!(l1 & Q_OFF_MASK) || !(l1 & Q_COPIED)))
+		err = make_table(q, l1_page, in_page, l1 & Q_OFF_MASK);
+	l1 = get_be64(l1_page->data + in_page);
+	q_cache_put(l1_page);
+	if (err)
+		return err;
+	uint64_t at = l2_entry_at(q, l1 & Q_OFF_MASK, off);
+	*entry = (uint32_t)(at % q->page_bytes) / q->l2_entry_bytes;
+	return q_co_cache_get(q, at, Q_L2, page);
+}
+
+/* ---- trust ---- */
+
+static int verify_entry(struct qcow2 *q, uint64_t entry, uint64_t bitmap)
+{
+	enum q_type type;
+	if (decode(q, entry, bitmap, 0, &type))
+		return q_corrupt(q, "bad L2 entry", entry);
+	if (type == Q_COMPRESSED_CLUSTER)
+		return entry & Q_COPIED ? q_corrupt(q, "bad L2 entry", entry) : 0;
+	uint64_t cluster = (entry & Q_OFF_MASK) >> q->cluster_bits;
+	if (!cluster || q->data_file)
+		return 0;
+	if (q_set_has(&q->meta, cluster))
+		return q_corrupt(q, "an L2 entry points at metadata", entry);
+	uint64_t refs = 1;
+	int err = entry & Q_COPIED ? q_co_refcount(q, cluster, &refs) : 0;
+	if (!err && refs != 1)
+		err = q_corrupt(q, "an L2 entry claims to own a cluster that it shares", entry);
+	return err;
+}
+
+int q_co_verify(struct qcow2 *q, uint64_t off)
+{
+	struct q_page *p;
+	uint32_t ignored;
+	int err = q_co_l2_page(q, off, &p, &ignored);
+	if (err || !p)
+		return err;
+	for (uint32_t i = 0; i < q_page_entries(q) && !err && !p->verified; i++) {
+		uint64_t e = q_l2_entry(q, p, i);
+		if (e)
+			err = verify_entry(q, e, q_l2_bitmap(q, p, i));
+	}
+	if (!err)
+		p->verified = true;
+	q_cache_put(p);
+	return err;
+}
+
+int q_drop_entry(struct qcow2 *q, uint64_t entry, bool punch)
+{
+	if (q->data_file)
+		return 0;
+	if (entry & Q_COMPRESSED) {
+		uint64_t off, len;
+		q_inflated_forget(q, entry);
+		q_compressed_range(q, entry, &off, &len);
+		uint64_t first = off >> q->cluster_bits, last = (off + len - 1) >> q->cluster_bits;
+		return q_drop(q, first, (uint32_t)(last - first + 1), false);
+	}
+	uint64_t host = entry & Q_OFF_MASK;
+	return host ? q_drop(q, host >> q->cluster_bits, 1, punch) : 0;
+}

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Refcounts: who uses a cluster, which is free, and when a dropped one may be used again. */
+/*
+ * How it works. A refcount is found in two steps: refcount table (RT) -> refcount block (RB) -> entry
+ * of 1 to 64 bits. Both go through the metadata cache. Allocation is first fit from `cursor`, and
+ * takes a run of clusters at once, in memory only.
+ *
+ * A new RB always is the first cluster of the range it describes, and counts itself. When the RT
+ * is full, a new one of at least twice the size is laid out behind everything the old one could
+ * describe, with the RBs that describe it, and the header is switched to it in one sector.
+ *
+ * Rules (the ones about order on disk are in qcow2_commit.c):
+ *  1. Taking a reference is done in memory at once. Dropping one is only noted (q_drop()): a crash
+ *     may bring back the old mapping, so the cluster must be untouched until the change that
+ *     dropped it is durable.
+ *  2. Even then data I/O that was mapped before the change may be on its way to the cluster. The
+ *     reaper flips the I/O epoch and waits for those of the old one before it lets go.
+ *  3. Holes are punched before the refcount falls to zero, never after: from then on the cluster may
+ *     be somebody else's.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/block/qcow2_int.h"
+#include "vmm/base/endian.h"
+
+/* ---- entries ---- */
+
+uint64_t q_rb_get(const uint8_t *block, uint64_t index, uint32_t order)
+{
+	switch (order) {
+	case 3: return block[index];
+	case 4: return get_be16(block + index * 2);
+	case 5: return get_be32(block + index * 4);
+	case 6: return get_be64(block + index * 8);
+	default: {
+		uint32_t bits = 1u << order;
+		uint64_t bit = index << order;
+		return (block[bit / 8] >> (bit % 8)) & ((1u << bits) - 1);
+	}
+	}
+}
+
+void q_rb_set(uint8_t *block, uint64_t index, uint32_t order, uint64_t value)
+{
+	switch (order) {
+	case 3: block[index] = (uint8_t)value; break;
+	case 4: put_be16(block + index * 2, (uint16_t)value); break;
+	case 5: put_be32(block + index * 4, (uint32_t)value); break;
+	case 6: put_be64(block + index * 8, value); break;
+	default: {
+		uint32_t bits = 1u << order;
+		uint64_t bit = index << order;
+		uint8_t mask = (uint8_t)(((1u << bits) - 1) << (bit % 8));
+		uint8_t *b = &block[bit / 8];
+		*b = (uint8_t)((*b & ~mask) | ((value << (bit % 8)) & mask));
+	}
+	}
+}
+
+uint64_t q_refcount_max(const struct qcow2 *q)
+{
+	uint32_t bits = 1u << q->h.refcount_order;
+	return bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+}
+
+/* ---- finding a block ---- */
+
+static uint64_t rt_entries(const struct qcow2 *q)
+{
+	return (uint64_t)q->h.rt_clusters << (q->cluster_bits - 3);
+}
+
+/* Entries of a refcount block in one page. */
+static uint64_t per_page(const struct qcow2 *q)
+{
+	return ((uint64_t)q->page_bytes * 8) >> q->h.refcount_order;
+}
+
+/* The RB of @cluster; *off 0: it has none. */
+static int rb_offset(struct qcow2 *q, uint64_t cluster, uint64_t *off)
+{
+	uint64_t i = cluster >> q->rb_bits;
+	*off = 0;
+	if (i >= rt_entries(q))
+		return 0;
+	struct q_page *rt;
+	int err = q_co_cache_get(q, q->h.rt_off + i * 8, Q_RT, &rt);
+	if (err)
+		return err;
+	uint64_t e = get_be64(rt->data + (i * 8) % q->page_bytes);
+	q_cache_put(rt);
+	if ((e & (q->cluster_bytes - 1)) || e >= Q_HOST_MAX || (e && e >= q->node.file->size))
+		return q_corrupt(q, "bad refcount table entry", e);
+	*off = e;
+	return 0;
+}
+
+/* The page with the refcount of @cluster, pinned; *page NULL: it has none. */
+static int rb_page(struct qcow2 *q, uint64_t cluster, struct q_page **page, uint64_t *index)
+{
+	uint64_t off;
+	int err = rb_offset(q, cluster, &off);
+	*page = NULL;
+	if (err || !off)
+		return err;
+	uint64_t in_block = cluster & ((UINT64_C(1) << q->rb_bits) - 1);
+	*index = in_block % per_page(q);
+	return q_co_cache_get(q, off + in_block / per_page(q) * q->page_bytes, Q_RB, page);
+}
+
+int q_co_refcount(struct qcow2 *q, uint64_t cluster, uint64_t *out)
+{
+	struct q_page *p;
+	uint64_t i;
+	int err = rb_page(q, cluster, &p, &i);
+	*out = 0;
+	if (err || !p)
+		return err;
+	*out = q_rb_get(p->data, i, q->h.refcount_order);
+	q_cache_put(p);
+	return 0;
+}
+
+/* ---- room in the file ---- */
+
+/* The file reaches to the end of cluster @end - 1 at least; whatever is new in it reads as zeroes. */
+static int reach(struct qcow2 *q, uint64_t end)
+{
+	struct blk_node *file = q->node.file;
+	uint64_t need = end << q->cluster_bits;
+	q->alloc_end = MAX(q->alloc_end, end);
+	if (need <= file->size)
+		return 0;
+	uint64_t step = MAX((uint64_t)Q_GROW_BYTES, MIN(file->size / 8, 64 * MIB));
+	return blk_truncate(file, align_up(MAX(need, file->size + step), q->cluster_bytes));
+}
+
+/* Clusters [first, first + n) were just taken. -> whether they read as zeroes. */
+static bool use_fresh(struct qcow2 *q, uint64_t first, uint64_t n)
+{
+	bool fresh = first >= q->fresh_from;
+	q->fresh_from = MAX(q->fresh_from, first + n);
+	return fresh;
+}
+
+static int zero_cluster(struct qcow2 *q, uint64_t cluster)
+{
+	uint8_t *zero;
+	if (posix_memalign((void **)&zero, Q_PAGE_BYTES_MAX, q->cluster_bytes))
+		return -ENOMEM;
+	memset(zero, 0, q->cluster_bytes);
+	int err = blk_co_write(q->node.file, zero, q->cluster_bytes, cluster << q->cluster_bits);
+	free(zero);
+	return err;
+}
+
+/* ---- a larger refcount table ---- */
+
+struct new_rt {
+	uint64_t first; /* cluster of the table; its RBs follow it */
+	uint64_t rt_clusters;
+	uint64_t rb_clusters;
+	uint8_t *rt; /* the table, then its RBs */
+};
+
+static int rt_layout(struct qcow2 *q, uint64_t min_index, struct new_rt *n)
+{
+	uint64_t per_rt = q->cluster_bytes / 8, per_rb = UINT64_C(1) << q->rb_bits;
+	n->first = rt_entries(q) << q->rb_bits;
+	n->rt_clusters = MAX((uint64_t)q->h.rt_clusters * 2, min_index / per_rt + 2);
+	n->rb_clusters = 1;
+	while (n->rb_clusters * per_rb < n->rt_clusters + n->rb_clusters)
+		n->rb_clusters++;
+	uint64_t last = (n->first + n->rt_clusters + n->rb_clusters) >> q->rb_bits;
+	n->rt_clusters = MAX(n->rt_clusters, last / per_rt + 1);
+	if (n->rt_clusters << q->cluster_bits > QCOW2_RT_BYTES_MAX)
+		return -EFBIG;
+	while (n->rb_clusters * per_rb < n->rt_clusters + n->rb_clusters)
+		n->rb_clusters++;
+	return 0;
+}
+
+static int rt_fill(struct qcow2 *q, struct new_rt *n)
+{
+	for (uint64_t i = 0; i < rt_entries(q) * 8; i += q->page_bytes) {
+		struct q_page *p;
+		int err = q_co_cache_get(q, q->h.rt_off + i, Q_RT, &p);
+		if (err)
+			return err;
+		memcpy(n->rt + i, p->data, q->page_bytes);
+		q_cache_put(p);
+	}
+	uint8_t *rbs = n->rt + (n->rt_clusters << q->cluster_bits);
+	for (uint64_t i = 0; i < n->rb_clusters; i++) {
+		uint64_t cluster = n->first + n->rt_clusters + i;
+		put_be64(n->rt + ((n->first >> q->rb_bits) + i) * 8, cluster << q->cluster_bits);
+	}
+	/* The blocks are one array of refcounts, from n->first on. */
+	for (uint64_t i = 0; i < n->rt_clusters + n->rb_clusters; i++)
+		q_rb_set(rbs, i, q->h.refcount_order, 1);
+	return 0;
+}
+
+static int rt_switch(struct qcow2 *q, const struct new_rt *n)
+{
+	uint64_t bytes = (n->rt_clusters + n->rb_clusters) << q->cluster_bits;
+	int err = reach(q, n->first + n->rt_clusters + n->rb_clusters);
+	if (!err)
+		err = blk_co_write(q->node.file, n->rt, bytes, n->first << q->cluster_bits);
+	if (!err)
+		err = blk_co_flush(q->node.file);
+	uint8_t fields[12];
+	put_be64(fields, n->first << q->cluster_bits);
+	put_be32(fields + 8, (uint32_t)n->rt_clusters);
+	if (!err)
+		err = q_co_update_header(q, QCOW2_AT_RT_OFF, fields, sizeof(fields));
+	return err;
+}
+
+static int grow_rt(struct qcow2 *q, uint64_t min_index)
+{
+	struct new_rt n;
+	int err = rt_layout(q, min_index, &n);
+	if (err)
+		return err;
+	uint64_t bytes = (n.rt_clusters + n.rb_clusters) << q->cluster_bits;
+	if (posix_memalign((void **)&n.rt, Q_PAGE_BYTES_MAX, bytes))
+		return -ENOMEM;
+	memset(n.rt, 0, bytes);
+	err = rt_fill(q, &n);
+	if (!err)
+		err = rt_switch(q, &n);
+	free(n.rt);
+	if (err)
+		return err;
+	use_fresh(q, n.first, n.rt_clusters + n.rb_clusters);
+	for (uint64_t i = 0; i < n.rt_clusters + n.rb_clusters && !err; i++)
+		err = q_set_add(&q->meta, n.first + i);
+	uint64_t old = q->h.rt_off >> q->cluster_bits;
+	uint32_t old_clusters = q->h.rt_clusters;
+	q_cache_forget(q, q->h.rt_off, (uint64_t)old_clusters << q->cluster_bits);
+	q->h.rt_off = n.first << q->cluster_bits;
+	q->h.rt_clusters = (uint32_t)n.rt_clusters;
+	return err ? err : q_drop(q, old, old_clusters, false);
+}
+
+/* ---- a new refcount block ---- */
+
+static int new_rb(struct qcow2 *q, uint64_t cluster)
+{
+	uint64_t rt_index = cluster >> q->rb_bits;
+	if (rt_index >= rt_entries(q)) {
+		int err = grow_rt(q, rt_index);
+		uint64_t off = 0;
+		if (!err)
+			err = rb_offset(q, cluster, &off);
+		if (err || off)
+			return err;
+	}
+	uint64_t own = rt_index << q->rb_bits;
+	if (!own || q_set_has(&q->meta, own))
+		return q_corrupt(q, "metadata without a refcount, cluster", own);
+	int err = reach(q, own + 1);
+	if (!err && !use_fresh(q, own, 1))
+		err = zero_cluster(q, own);
+	if (!err)
+		err = q_set_add(&q->meta, own);
+	struct q_page *rt = NULL, *rb;
+	if (!err)
+		err = q_co_cache_get(q, q->h.rt_off + rt_index * 8, Q_RT, &rt);
+	if (err)
+		return err;
+	err = q_cache_new(q, own << q->cluster_bits, Q_RB, &rb);
+	if (!err) {
+		q_rb_set(rb->data, 0, q->h.refcount_order, 1);
+		q_cache_put(rb);
+		put_be64(rt->data + (rt_index * 8) % q->page_bytes, own << q->cluster_bits);
+		q_cache_dirty(q, rt);
+	}
+	q_cache_put(rt);
+	return err;
+}
+
+/* As rb_page(), but there is one after it. With alloc_lock held. */
+static int rb_page_made(struct qcow2 *q, uint64_t cluster, struct q_page **page, uint64_t *index)
+{
+	int err = rb_page(q, cluster, page, index);
+	if (err || *page)
+		return err;
+	err = new_rb(q, cluster);
+	return err ? err : rb_page(q, cluster, page, index);
+}
+
+/* ---- taking ---- */
+
+/* Free clusters from index @i of the page on, up to @want. */
+static uint64_t free_run(const struct qcow2 *q, const struct q_page *p, uint64_t i, uint64_t want)
+{
+	uint64_t n = 0;
+	while (n < want && i + n < per_page(q) && !q_rb_get(p->data, i + n, q->h.refcount_order))
+		n++;
+	return n;
+}
+
+static int take_run(struct qcow2 *q, struct q_page *p, uint64_t i, uint64_t first, uint64_t n)
+{
+	for (uint64_t k = 0; k < n; k++)
+		if (!(first + k) || q_set_has(&q->meta, first + k))
+			return q_corrupt(q, "metadata without a refcount, cluster", first + k);
+	int err = reach(q, first + n);
+	if (err)
+		return err;
+	for (uint64_t k = 0; k < n; k++)
+		q_rb_set(p->data, i + k, q->h.refcount_order, 1);
+	q_cache_dirty(q, p);
+	return 0;
+}
+
+/* The first free run at or behind the cursor. Moves the cursor behind it. */
+static int find_and_take(struct qcow2 *q, uint64_t want, uint64_t *cluster, uint64_t *got)
+{
+	for (;;) {
+		if (q->cursor - q->reserved_from < q->reserved_n)
+			q->cursor = q->reserved_from + q->reserved_n;
+		uint64_t at = q->cursor;
+		if (at >= Q_HOST_MAX >> q->cluster_bits)
+			return -EFBIG;
+		struct q_page *p;
+		uint64_t i;
+		int err = rb_page_made(q, at, &p, &i);
+		if (err)
+			return err;
+		if (at != q->cursor) { /* something was freed below while we waited */
+			q_cache_put(p);
+			continue;
+		}
+		while (i < per_page(q) && q_rb_get(p->data, i, q->h.refcount_order)) {
+			i++;
+			at++;
+		}
+		if (at - q->reserved_from < q->reserved_n) { /* it begins here: not ours */
+			q_cache_put(p);
+			q->cursor = at;
+			continue;
+		}
+		uint64_t limit =
+			at < q->reserved_from && q->reserved_n ? q->reserved_from - at : want;
+		uint64_t n = free_run(q, p, i, MIN(want, limit));
+		if (n)
+			err = take_run(q, p, i, at, n);
+		q_cache_put(p);
+		if (err)
+			return err;
+		q->cursor = at + n;
+		if (n) {
+			*cluster = at;
+			*got = n;
+			return 0;
+		}
+	}
+}
+
+int q_co_alloc_locked(struct qcow2 *q, uint64_t want, uint64_t *cluster, uint64_t *got, bool *fresh)
+{
+	int err = find_and_take(q, want, cluster, got);
+	if (!err)
+		*fresh = use_fresh(q, *cluster, *got);
+	return err;
+}
+
+int q_co_alloc(struct qcow2 *q, uint64_t want, uint64_t *cluster, uint64_t *got, bool *fresh)
+{
+	co_mutex_lock(q_co(q), &q->alloc_lock);
+	int err = q_co_alloc_locked(q, want, cluster, got, fresh);
+	co_mutex_unlock(&q->alloc_lock);
+	return err;
+}
+
+int q_co_alloc_exact(struct qcow2 *q, uint64_t n, uint64_t *cluster)
+{
+	uint64_t first = 0, have = 0, low = UINT64_MAX;
+	int err = 0;
+	while (have < n && !err) {
+		uint64_t next, more;
+		bool fresh;
+		err = q_co_alloc_locked(q, n - have, &next, &more, &fresh);
+		if (err)
+			break;
+		if (have && next != first + have) { /* a gap: give back, go on behind it */
+			low = MIN(low, first);
+			err = q_co_refcount_add(q, first, have, -1);
+			q->cursor = next + more;
+			have = 0;
+		}
+		if (!have)
+			first = next;
+		have += more;
+	}
+	q->cursor = MIN(low, q->cursor);
+	*cluster = first;
+	return err;
+}
+
+/* ---- adding and dropping ---- */
+
+static int add_one(struct qcow2 *q, uint64_t cluster, int delta)
+{
+	struct q_page *p;
+	uint64_t i;
+	int err = delta > 0 ? rb_page_made(q, cluster, &p, &i) : rb_page(q, cluster, &p, &i);
+	if (err)
+		return err;
+	uint64_t v = p ? q_rb_get(p->data, i, q->h.refcount_order) : 0;
+	if (delta < 0 && !v)
+		err = q_corrupt(q, "a cluster in use had no refcount, cluster", cluster);
+	else if (delta > 0 && v == q_refcount_max(q))
+		err = -EOVERFLOW;
+	if (!err) {
+		v = delta > 0 ? v + 1 : v - 1;
+		q_rb_set(p->data, i, q->h.refcount_order, v);
+		q_cache_dirty(q, p);
+	}
+	if (p)
+		q_cache_put(p);
+	if (!err && !v) {
+		q->cursor = MIN(q->cursor, cluster);
+		q_set_remove(&q->meta, cluster);
+		q_packer_forget(q, cluster);
+	}
+	return err;
+}
+
+int q_co_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t count, int delta)
+{
+	int err = 0;
+	for (uint64_t i = 0; i < count && !err; i++)
+		err = add_one(q, cluster + i, delta);
+	return err;
+}
+
+static int frees_add(struct q_frees *f, uint64_t cluster, uint32_t count, bool punch)
+{
+	struct q_free *last = f->n ? &f->v[f->n - 1] : NULL;
+	if (last && last->punch == punch && last->cluster + last->count == cluster &&
+	    last->count < UINT32_MAX - count) {
+		last->count += count;
+		return 0;
+	}
+	if (f->n == f->room) {
+		uint32_t room = f->room ? f->room * 2 : 64;
+		struct q_free *v = realloc(f->v, room * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		f->v = v;
+		f->room = room;
+	}
+	f->v[f->n++] = (struct q_free){ .cluster = cluster, .count = count, .punch = punch };
+	return 0;
+}
+
+int q_drop(struct qcow2 *q, uint64_t cluster, uint32_t count, bool punch)
+{
+	return frees_add(&q->frees, cluster, count, punch);
+}
+
+/* ---- the reaper ---- */
+
+/* Rule 2. */
+static void wait_for_epoch(struct qcow2 *q)
+{
+	unsigned int old = q->io_epoch;
+	q->io_epoch ^= 1;
+	while (q->io_count[old])
+		co_queue_wait(q_co(q), &q->io_drained);
+}
+
+/* Rule 3: how many clusters of the run fall to zero together, from @cluster on. */
+static uint64_t count_last_refs(struct qcow2 *q, uint64_t cluster, uint64_t count)
+{
+	uint64_t n = 0, refs;
+	while (n < count && q_co_refcount(q, cluster + n, &refs) == 0 && refs == 1)
+		n++;
+	return n;
+}
+
+static int let_go(struct qcow2 *q, const struct q_free *f)
+{
+	for (uint64_t i = 0; i < f->count;) {
+		uint64_t n = f->punch ? count_last_refs(q, f->cluster + i, f->count - i) : 0;
+		if (n) /* advice: its failure changes nothing */
+			blk_co_rwv(q->node.file, BLK_DISCARD, NULL, 0, n << q->cluster_bits,
+				   (f->cluster + i) << q->cluster_bits, 0);
+		int err = q_co_refcount_add(q, f->cluster + i, MAX(n, UINT64_C(1)), -1);
+		if (err)
+			return err;
+		i += MAX(n, UINT64_C(1));
+	}
+	return 0;
+}
+
+static void co_reap(void *arg)
+{
+	struct qcow2 *q = arg;
+	while (q->frees_durable.n && !q->corrupt) {
+		struct q_frees batch = q->frees_durable;
+		q->frees_durable = (struct q_frees){ 0 };
+		wait_for_epoch(q);
+		for (uint32_t i = 0; i < batch.n; i++)
+			if (let_go(q, &batch.v[i]))
+				break; /* what is left stays taken: a leak, no harm */
+		free(batch.v);
+	}
+	q->reaping = false;
+	co_queue_wake_all(&q->reap_done);
+}
+
+void q_reap_start(struct qcow2 *q)
+{
+	if (q->reaping || !q->frees_durable.n)
+		return;
+	q->reaping = true;
+	if (co_spawn(q_co(q), co_reap, q))
+		q->reaping = false; /* the next commit tries again */
+}
+
+void q_co_reap_wait(struct qcow2 *q)
+{
+	while (q->reaping)
+		co_queue_wait(q_co(q), &q->reap_done);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking into a snapshot: its disk, and where its VM state is in the file. */
+/*
+ * How it works. A node that shows a snapshot is the image with the snapshot's L1 table in place of the
+ * disk's, read-only. VM state is not read here: whoever wants it maps the clusters that
+ * qcow2_co_vm_extents() tells; and whoever is about to write some gets clusters from
+ * qcow2_co_reserve(), which exist in memory only until a snapshot names them.
+ */
+#include "devices/block/qcow2_snapshot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/block/qcow2.h"
+#include "devices/block/qcow2_snapshot_int.h"
+#include "vmm/base/endian.h"
+
+/* A snapshot among those of the image; the list is to be freed. */
+struct found {
+	struct qcow2 *q;
+	struct qcow2_snapshot *v, *s;
+	uint32_t n;
+};
+
+/* The snapshot, checked; f->v is to be freed, on an error, too. */
+static int look_up(struct blk_node *n, const char *what, struct found *f)
+{
+	*f = (struct found){ .q = q_node(n) };
+	if (!blk_is_qcow2(n))
+		return -ENOTSUP;
+	int err = qcow2_co_snapshots(n, &f->v, &f->n);
+	if (err)
+		return err;
+	int64_t i = q_snapshot_find(f->v, f->n, what);
+	err = i < 0 ? (int)i : q_snapshot_check(f->q, &f->v[i]);
+	if (!err)
+		f->s = &f->v[i];
+	return err;
+}
+
+int qcow2_co_view_snapshot(struct blk_node *n, const char *id_or_name)
+{
+	struct found f;
+	int err = look_up(n, id_or_name, &f);
+	if (err) {
+		log_error("%s: there is no snapshot \"%s\": charmvm image snapshot -l lists them",
+			  n->name, id_or_name);
+	} else {
+		struct qcow2 *q = q_node(n);
+		q_cache_drop(q);
+		q->h.l1_off = f.s->l1_off;
+		q->h.l1_entries = f.s->l1_entries;
+		q->h.size = n->size = f.s->disk_bytes;
+		n->read_only = true;
+	}
+	qcow2_snapshots_free(f.v, f.n);
+	return err;
+}
+
+/* Adds a run, or makes the last one longer. */
+static int add_extent(struct qcow2_vm_extent **v, uint32_t *n, uint64_t vm_off, uint64_t host,
+		      uint64_t bytes)
+{
+	struct qcow2_vm_extent *last = *n ? &(*v)[*n - 1] : NULL;
+	if (last && last->vm_off + last->bytes == vm_off && last->host_off + last->bytes == host) {
+		last->bytes += bytes;
+		return 0;
+	}
+	if (!(*n & (*n - 1))) { /* full at every power of two */
+		uint64_t room = *n ? (uint64_t)*n * 2 : 1;
+		struct qcow2_vm_extent *more = realloc(*v, room * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		*v = more;
+	}
+	(*v)[(*n)++] = (struct qcow2_vm_extent){ vm_off, host, bytes };
+	return 0;
+}
+
+static int extents_of_table(struct qcow2 *q, const uint8_t *l2, uint64_t base,
+			    struct qcow2_vm_extent **v, uint32_t *n)
+{
+	int err = 0;
+	for (uint32_t i = 0; i < 1u << q->l2_bits && !err; i++) {
+		uint64_t e = get_be64(l2 + i * q->l2_entry_bytes), host = e & Q_OFF_MASK;
+		bool zero = !q->ext_l2 && (e & Q_ZERO);
+		if (e & Q_COMPRESSED)
+			return -ENOTSUP;
+		if (!host || zero)
+			continue;
+		if ((host & (q->cluster_bytes - 1)) || host >= q->node.file->size)
+			return q_corrupt(q, "bad L2 entry", e);
+		err = add_extent(v, n, base + ((uint64_t)i << q->cluster_bits), host,
+				 q->cluster_bytes);
+	}
+	return err;
+}
+
+int qcow2_co_vm_extents(struct blk_node *n, const char *id_or_name, struct qcow2_vm_extent **v,
+			uint32_t *count)
+{
+	struct found f;
+	uint8_t *l1 = NULL, *l2;
+	*v = NULL;
+	*count = 0;
+	int err = look_up(n, id_or_name, &f);
+	if (!err)
+		err = q_co_read_table(f.q, f.s->l1_off, (uint64_t)f.s->l1_entries * 8, &l1);
+	l2 = !err ? q_buf_get(f.q) : NULL;
+	if (!err && !l2)
+		err = -ENOMEM;
+	uint64_t disk = err ? 0 : qcow2_l1_needed(f.s->disk_bytes, f.q->cluster_bits, f.q->ext_l2);
+	for (uint64_t i = disk; !err && i < f.s->l1_entries; i++) {
+		uint64_t e = get_be64(l1 + i * 8);
+		if (!(e & Q_OFF_MASK))
+			continue;
+		err = q_co_snapshot_l2(f.q, e, l2);
+		if (!err)
+			err = extents_of_table(f.q, l2,
+					       (i - disk) << (f.q->cluster_bits + f.q->l2_bits), v,
+					       count);
+	}
+	if (l2)
+		q_buf_put(f.q, l2);
+	free(l1);
+	qcow2_snapshots_free(f.v, f.n);
+	if (err) {
+		free(*v);
+		*v = NULL;
+		*count = 0;
+	}
+	return err;
+}
+
+int qcow2_co_vm_read(struct blk_node *n, const struct qcow2_vm_extent *v, uint32_t count, void *buf,
+		     uint64_t len, uint64_t vm_off)
+{
+	uint64_t end;
+	int err = ck_add(vm_off, len, &end) ? 0 : -EINVAL;
+	memset(buf, 0, err ? 0 : len);
+	for (uint32_t i = 0; i < count && !err; i++) {
+		uint64_t from = MAX(v[i].vm_off, vm_off);
+		uint64_t to = MIN(v[i].vm_off + v[i].bytes, end);
+		if (from < to)
+			err = blk_co_read(n->file, (uint8_t *)buf + (from - vm_off), to - from,
+					  v[i].host_off + (from - v[i].vm_off));
+	}
+	return err;
+}
+
+int qcow2_vm_fd(const struct blk_node *n)
+{
+	return n->file ? file_fd(n->file) : -1;
+}
+
+/* ---- reserving ---- */
+
+int qcow2_co_reserve(struct blk_node *n, uint64_t bytes, uint64_t *host_off)
+{
+	struct qcow2 *q = q_node(n);
+	if (n->read_only || q->data_file)
+		return n->read_only ? -EROFS : -ENOTSUP;
+	if (bytes && q->reserved_n)
+		return -EBUSY;
+	co_mutex_lock(q_co(q), &q->alloc_lock);
+	/* Behind everything in use, so that the allocator never comes across it by chance. */
+	uint64_t first = MAX(q->alloc_end, q->fresh_from),
+		 count = div_round_up(bytes, q->cluster_bytes);
+	int err = blk_truncate(n->file, MAX(n->file->size, (first + count) << q->cluster_bits));
+	if (!err) {
+		q->reserved_from = first;
+		q->reserved_n = count;
+		*host_off = first << q->cluster_bits;
+	}
+	co_mutex_unlock(&q->alloc_lock);
+	return err;
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a machine stands on in the host. */
+#include "vmm/backends.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "devices/block/block.h"
+#include "devices/block/lock.h"
+#include "devices/block/overlay.h"
+#include "devices/block/qcow2.h"
+#include "devices/chardev/chardev.h"
+#include "devices/net/net.h"
+#include "devices/net/pcap.h"
+#include "devices/net/slirp.h"
+#include "vmm/agent/agent.h"
+#include "vmm/base/log.h"
+#include "vmm/core/loop.h"
+#include "vmm/snapshot/snapshot_head.h"
+
+enum { GUEST_SSH_PORT = 22 };
+
+/* ---- with --throw-away ---- */
+
+static int co_identify(struct blk_node *n, void *arg)
+{
+	return snapshot_co_identify(n, arg);
+}
+
+/* The image as it was in the snapshot, whoever else has it open. */
+static enum exit_status open_view(struct backends *b, const char *path, const char *what,
+				  const char *const *allow, struct blk_node **out)
+{
+	struct blk_open_opts opts = { .allow_backing = allow, .snapshot = what };
+	return blk_open_with(b->loop, path, NULL, BLK_OPEN_NO_LOCK, &opts, out) ? EXIT_STATUS_FILE
+										: EXIT_STATUS_OK;
+}
+
+/* Which snapshot it is has to be read before it can be locked, and all of it again once it is. */
+static enum exit_status open_fork(struct backends *b, const struct machine_config *cfg,
+				  const char *const *allow)
+{
+	struct blk_node *first, *base;
+	struct snapshot s = { .n_extents = 0 };
+	enum exit_status status = open_view(b, cfg->image, cfg->from, allow, &first);
+	if (status)
+		return status;
+	snprintf(s.name, sizeof(s.name), "%s", cfg->from);
+	int err = qcow2_run(first, co_identify, &s);
+	blk_close(first);
+	if (err) {
+		log_error("%s: its snapshots cannot be read: %s", cfg->image, strerror(-err));
+		return EXIT_STATUS_FILE;
+	}
+	if (lock_snapshot(cfg->image, s.id, &b->fork_fd))
+		return EXIT_STATUS_IN_USE;
+	status = open_view(b, cfg->image, s.id, allow, &base);
+	if (!status && blk_overlay(base, NULL, &b->disks[0])) {
+		blk_close(base);
+		status = EXIT_STATUS_FILE;
+	}
+	if (!status) {
+		b->fork_base = base;
+		b->ndisks = 1;
+	}
+	return status;
+}
+
+/* -> 0, or -errno (logged). */
+static int open_disk(struct backends *b, const struct machine_config *cfg,
+		     const struct disk_config *d, const struct blk_open_opts *opts)
+{
+	unsigned int flags = d->read_only || cfg->transient ? 0 : BLK_OPEN_RDWR;
+	struct blk_node *node;
+	int err = blk_open_with(b->loop, d->path, NULL, flags, opts, &node);
+	if (err)
+		return err;
+	if (cfg->transient && !d->read_only) {
+		struct blk_node *base = node;
+		err = blk_overlay(base, NULL, &node);
+		if (err) {
+			blk_close(base);
+			return err;
+		}
+	}
+	b->disks[b->ndisks++] = node;
+	return 0;
+}
+
+static enum exit_status open_disks(struct backends *b, const struct machine_config *cfg)
+{
+	const char *allow[CONFIG_DISKS_MAX + 1] = { NULL };
+	memcpy(allow, cfg->allow_backing, cfg->nallow_backing * sizeof(allow[0]));
+	struct blk_open_opts opts = { .allow_backing = allow };
+	enum exit_status status = cfg->throw_away ? open_fork(b, cfg, allow) : EXIT_STATUS_OK;
+	if (status)
+		return status;
+	for (unsigned int i = b->ndisks; i < cfg->ndisks; i++) {
+		const struct disk_config *d = &cfg->disks[i];
+		int err = open_disk(b, cfg, d, &opts);
+		if (err)
+			return err == -EBUSY ? EXIT_STATUS_IN_USE : EXIT_STATUS_FILE;
+		log_info("disk %s: %s, %llu MiB%s", d->path, blk_format(b->disks[i]),
+			 (unsigned long long)(blk_size(b->disks[i]) >> 20),
+			 blk_read_only(b->disks[i]) ? ", read-only" : "");
+	}
+	return EXIT_STATUS_OK;
+}
+
+static int bind_ports(struct backends *b, const struct machine_config *cfg)
+{
+	struct ports_config ports = { .name = cfg->name,
+				      .code = cfg->code,
+				      .exposed = cfg->exposed };
+	for (unsigned int i = 0; i < cfg->nforwards; i++) {
+		struct forward_spec spec;
+		int err = forward_parse(cfg->forwards[i], &spec);
+		err = err ? err : forward_bind(&b->forwards, &spec);
+		if (err)
+			return err;
+	}
+	return cfg->transient ? 0 : ports_bind(&ports, &b->forwards, &b->ports);
+}
+
+static enum exit_status open_net(struct backends *b, const struct machine_config *cfg)
+{
+	if (!cfg->net)
+		return EXIT_STATUS_OK;
+	int err = bind_ports(b, cfg);
+	if (err)
+		return err == -EINVAL ? EXIT_STATUS_USAGE : EXIT_STATUS_PORT;
+	struct slirp_config slirp = {
+		.forwards = &b->forwards,
+		.hostname = b->record.name,
+		.loopback_all = cfg->host_loopback && !cfg->host_loopback_port,
+		.loopback_ports = &cfg->host_loopback_port,
+		.n_loopback_ports = cfg->host_loopback && cfg->host_loopback_port,
+	};
+	if (slirp_create(b->loop, &slirp, &b->net))
+		return EXIT_STATUS_FAILED;
+	if (cfg->pcap && pcap_create(b->loop, cfg->pcap, b->net, &b->net))
+		return EXIT_STATUS_FILE;
+	return EXIT_STATUS_OK;
+}
+
+uint16_t backends_ssh_port(const struct backends *b)
+{
+	struct list *pos;
+	list_for_each (pos, &b->forwards.head) {
+		const struct forward *f = list_entry(pos, struct forward, link);
+		if (!f->udp && f->guest_port == GUEST_SSH_PORT)
+			return ntohs(f->addr.ss_family == AF_INET6
+					     ? ((const struct sockaddr_in6 *)&f->addr)->sin6_port
+					     : ((const struct sockaddr_in *)&f->addr)->sin_port);
+	}
+	return 0;
+}
+
+static enum exit_status publish(struct backends *b)
+{
+	b->record.ssh_port = backends_ssh_port(b);
+	if (b->have_keys) {
+		snprintf(b->record.user_key, sizeof(b->record.user_key), "%s", b->keys.user_key);
+		snprintf(b->record.known_hosts, sizeof(b->record.known_hosts), "%s",
+			 b->keys.known_hosts);
+	}
+	int err = record_publish(&b->record);
+	if (err)
+		log_error("cannot write the machine's record %s: %s", b->record.path,
+			  strerror(-err));
+	return err ? EXIT_STATUS_FAILED : EXIT_STATUS_OK;
+}
+
+static enum exit_status open_disks_and_name(struct backends *b, const struct machine_config *cfg)
+{
+	enum exit_status status = open_disks(b, cfg);
+	if (status)
+		return status;
+	return record_claim(&b->record, cfg->name, cfg->name != cfg->name_buf) ? EXIT_STATUS_FAILED
+									       : EXIT_STATUS_OK;
+}
+
+enum exit_status backends_open(struct backends *b, const struct machine_config *cfg,
+			       struct loop *loop)
+{
+	*b = (struct backends){ .loop = loop, .record.fd = -1, .fork_fd = -1 };
+	forward_list_init(&b->forwards);
+	enum exit_status status = open_disks_and_name(b, cfg);
+	if (status)
+		backends_close(b);
+	return status;
+}
+
+static enum exit_status open_streams(struct backends *b, const struct machine_config *cfg,
+				     const struct chardev_quit *quit)
+{
+	char path[PATH_MAX];
+	int err = cfg->agent ? agent_create(b->loop, &b->agent) : 0;
+	if (err)
+		log_error("out of memory");
+	snprintf(b->console_spec, sizeof(b->console_spec), "%s", cfg->console);
+	if (!err && !strcmp(cfg->console, CONFIG_CONSOLE_DETACHED)) {
+		err = record_beside(&b->record, ".console", path);
+		snprintf(b->console_spec, sizeof(b->console_spec), "socket:%s", path);
+	}
+	err = err ? err : chardev_open(b->loop, b->console_spec, quit, &b->console);
+	for (unsigned int i = 0; i < cfg->nchannels && !err; i++)
+		err = chardev_open(b->loop, cfg->channels[i].where, NULL, &b->channels[i]);
+	return !err ? EXIT_STATUS_OK : err == -EINVAL ? EXIT_STATUS_USAGE : EXIT_STATUS_FILE;
+}
+
+enum exit_status backends_connect(struct backends *b, const struct machine_config *cfg,
+				  const struct chardev_quit *quit)
+{
+	enum exit_status status = open_net(b, cfg);
+	if (status)
+		return status;
+	/* A guest from a snapshot has the host key that it was booted with, whatever this machine is called. */
+	b->have_keys = cfg->net && !cfg->transient &&
+		       !keys_ensure(&b->keys, cfg->from ? cfg->name : b->record.name);
+	status = publish(b);
+	return status ? status : open_streams(b, cfg, quit);
+}
+
+enum exit_status backends_close(struct backends *b)
+{
+	enum exit_status status = EXIT_STATUS_OK;
+	if (b->net)
+		b->net->ops->destroy(b->net);
+	forward_list_fini(&b->forwards);
+	agent_destroy(b->agent);
+	chardev_close(b->console);
+	for (unsigned int i = 0; i < CONFIG_CHANNELS_MAX; i++)
+		chardev_close(b->channels[i]);
+	for (unsigned int i = 0; i < b->ndisks; i++)
+		if (blk_close(b->disks[i]))
+			status = EXIT_STATUS_FILE;
+	if (b->fork_fd >= 0)
+		close(b->fork_fd);
+	keys_free(&b->keys);
+	record_release(&b->record);
+	*b = (struct backends){ .record.fd = -1, .fork_fd = -1 };
+	return status;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory that is all zeroes. */
+#ifndef BASE_ZERO_H
+#define BASE_ZERO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+/* Are all of the @bytes at @buf zero? Of none of them, yes. Any thread, and a child after fork(2): it only reads.
+ * Compared with itself, one byte on: libc's fastest loop over all bytes, which ends at the first that is not. */
+static inline bool mem_is_zero(const void *buf, size_t bytes)
+{
+	const char *p = buf;
+	return !bytes || (!p[0] && !memcmp(p, p + 1, bytes - 1));
+}
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* charmvm fork: machines in the background that go on from one snapshot, beside whoever has the image. */
+/*
+ * How it works. Each fork is a process of its own, made by fork(2) of this one and started as "charmvm --image F --from NAME
+ * --throw-away --detach --no-wait" would be: memory and disk are the snapshot's clusters, its writes go to an unlinked
+ * overlay. All of them start at once; each says its name through a pipe when it runs, and this process ends when the last one
+ * does. If one cannot start, those that have started stay, and the status is the first failure's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/base/checked.h"
+#include "vmm/base/log.h"
+#include "vmm/cli/cmd_snapshot.h"
+#include "vmm/cli/commands.h"
+#include "vmm/record.h"
+
+enum {
+	FORKS_MAX = 1000,
+	ARGS_MAX = 16,
+	NAME_BYTES = RECORD_NAME_MAX + 2 /* "\n" */,
+	FRESH_NAME_BYTES = 64
+};
+
+struct fork_args {
+	struct snapshot_args where; /* the first member: its vm.name is the operand */
+	const char *from;
+	const char *name;
+	uint64_t n;
+};
+
+struct forked {
+	pid_t pid;
+	int fd; /* its standard output: its name, when it runs */
+	char name[NAME_BYTES];
+};
+
+/* ---- the command line ---- */
+
+static int set_from(void *cfg, const char *value)
+{
+	((struct fork_args *)cfg)->from = value;
+	return 0;
+}
+
+static int set_name(void *cfg, const char *value)
+{
+	((struct fork_args *)cfg)->name = value;
+	return 0;
+}
+
+static int set_image(void *cfg, const char *value)
+{
+	((struct fork_args *)cfg)->where.image = value;
+	return 0;
+}
+
+static int set_number(void *cfg, const char *value)
+{
+	if (!options_parse_uint(value, 1, FORKS_MAX, &((struct fork_args *)cfg)->n))
+		return 0;
+	log_error("-n %s: a number of machines, 1 to %d", value, FORKS_MAX);
+	return -EINVAL;
+}
+
+static const struct option_spec options[] = {
+	{ "number", 'n', "N", "how many machines [1]", set_number },
+	{ "from", 0, "NAME", "the snapshot; of a running machine: else one that is saved now",
+	  set_from },
+	{ "image", 'i', "FILE",
+	  "fork from this image, whether its machine runs or not; needs --from", set_image },
+	{ "name", 0, "NAME",
+	  "call them NAME-1, NAME-2, ... [the image's, with the next free number]", set_name },
+	VM_OPTION_JSON,
+};
+
+static const struct command_spec command = {
+	.usage = "charmvm fork [VM] [-n N] [--from NAME] [--name NAME] [--json]\n"
+		 "       charmvm fork --image FILE --from NAME [-n N] [--name NAME] [--json]",
+	.about = "Starts machines in the background that go on from a snapshot, each with a "
+		 "throw-away disk, a "
+		 "network\nand ports of its own. Prints the name and the SSH port of each.",
+	.options = options,
+	.noptions = ARRAY_SIZE(options),
+	.operand = vm_operand,
+};
+
+/* ---- what is forked ---- */
+
+/* A snapshot of the running machine, made now. */
+static enum exit_status save_fresh(struct fork_args *a, char name[FRESH_NAME_BYTES])
+{
+	const time_t now = time(NULL);
+	struct tm tm;
+	if (!localtime_r(&now, &tm) || !strftime(name, FRESH_NAME_BYTES, "fork-%Y%m%d-%H%M%S", &tm))
+		return EXIT_STATUS_FAILED;
+	a->where.note = "saved by charmvm fork";
+	enum exit_status status = snapshot_online_change(&a->where, "save", name, NULL);
+	if (!status)
+		fprintf(stderr,
+			"saved snapshot '%s'; when its forks have ended: charmvm snapshot delete "
+			"%s\n",
+			name, name);
+	return status;
+}
+
+/* ---- the machines ---- */
+
+static void __attribute__((noreturn))
+be_the_machine(const struct fork_args *a, const char *image, unsigned int i, int out)
+{
+	char image_option[] = "--image", from[] = "--from", throw_away[] = "--throw-away",
+	     detach[] = "--detach", no_wait[] = "--no-wait", name_option[] = "--name",
+	     self[] = "charmvm", name[NAME_BYTES + 16];
+	char *argv[ARGS_MAX] = { self,
+				 image_option,
+				 (char *)(uintptr_t)image,
+				 from,
+				 (char *)(uintptr_t)a->from,
+				 throw_away,
+				 detach,
+				 no_wait };
+	int argc = 8;
+	if (a->name) {
+		snprintf(name, sizeof(name), "%s-%u", a->name, i + 1);
+		argv[argc++] = name_option;
+		argv[argc++] = name;
+	}
+	dup2(out, STDOUT_FILENO);
+	close(out);
+	int status = cmd_run(argc, argv);
+	fflush(stdout);
+	_exit(status);
+}
+
+/* The machine number @i of @all. */
+static int start(const struct fork_args *a, const char *image, unsigned int i, struct forked *all)
+{
+	int fds[2];
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	all[i].pid = fork();
+	if (!all[i].pid) {
+		close(fds[0]);
+		for (unsigned int j = 0; j < i;
+		     j++) /* a machine lives long, and these are not its own */
+			close(all[j].fd);
+		be_the_machine(a, image, i, fds[1]);
+	}
+	int err = all[i].pid < 0 ? -errno : 0;
+	close(fds[1]);
+	all[i].fd = fds[0];
+	if (err)
+		close(fds[0]);
+	return err;
+}
+
+/* -> the status of the command that started it. */
+static int finish(struct forked *f)
+{
+	int status;
+	FILE *out = fdopen(f->fd, "r");
+	if (out && fgets(f->name, sizeof(f->name), out))
+		f->name[strcspn(f->name, "\n")] = '\0';
+	if (out)
+		fclose(out);
+	else
+		close(f->fd);
+	if (waitpid(f->pid, &status, 0) != f->pid)
+		return EXIT_STATUS_FAILED;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_STATUS_FAILED;
+}
+
+static void tell(const struct forked *f, json_t *all)
+{
+	struct record r = { .ssh_port = 0 };
+	if (record_find(&r, f->name))
+		return; /* it has ended already */
+	if (all)
+		json_array_append_new(all,
+				      json_pack("{s:s, s:I, s:i}", "name", r.name, "pid",
+						(json_int_t)r.pid, "ssh_port", (int)r.ssh_port));
+	else if (r.ssh_port)
+		printf("%s\tssh port %u\n", r.name, r.ssh_port);
+	else
+		printf("%s\n", r.name);
+}
+
+static int fork_all(const struct fork_args *a, const char *image)
+{
+	struct forked *f = calloc(a->n, sizeof(*f));
+	json_t *all = a->where.vm.json ? json_array() : NULL;
+	unsigned int started = 0;
+	int status = EXIT_STATUS_OK, err = f ? 0 : -ENOMEM;
+	fflush(NULL);
+	while (!err && started < a->n) {
+		err = start(a, image, started, f);
+		started += !err;
+	}
+	if (err) {
+		log_error("only %u of %llu machines could be started: %s", started,
+			  (unsigned long long)a->n, strerror(-err));
+		status = EXIT_STATUS_FAILED;
+	}
+	for (unsigned int i = 0; i < started; i++) {
+		int one = finish(&f[i]);
+		if (!one)
+			tell(&f[i], all);
+		status = status ? status : one;
+	}
+	if (all)
+		vm_print_json(all);
+	free(f);
+	return status;
+}
+
+int cmd_fork(int argc, char **argv)
+{
+	struct fork_args a = { .n = 1 };
+	char fresh[FRESH_NAME_BYTES], *image = NULL;
+	int status;
+	if (!vm_parse(&command, &a, argc, argv, &status))
+		return status;
+	if (a.where.image && (!a.from || a.where.vm.name)) {
+		log_error(a.from ? "a machine or an --image, not both"
+				 : "--image needs --from NAME: the snapshot to fork");
+		return EXIT_STATUS_USAGE;
+	}
+	status = a.where.image ? EXIT_STATUS_OK : (int)snapshot_online_image(&a.where, &image);
+	if (!status && !a.from) {
+		status = (int)save_fresh(&a, fresh);
+		a.from = fresh;
+	}
+	if (!status)
+		status = fork_all(&a, a.where.image ? a.where.image : image);
+	free(image);
+	return status;
+}

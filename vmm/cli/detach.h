@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A machine in the background (--detach): the command's process waits until the machine runs, and SSH answers, and
+ * ends; its child, in a session of its own, is the machine. Until it runs, its messages are on the caller's
+ * terminal; from then on in NAME.log beside the record.
+ */
+#ifndef VMM_DETACH_H
+#define VMM_DETACH_H
+
+#include <stdbool.h>
+
+struct backends;
+
+struct detach {
+	int ready_fd; /* of the child: where it says that it runs; -1: this is no child */
+};
+
+/* Forks; before any thread is there. @wait: for SSH. -> true in the child; false in the parent, when all has been
+ * said, and *status is what it ends with. */
+bool detach_fork(struct detach *d, bool wait, int *status);
+/* In the child, when the machine is about to run: lets the parent go. Nothing to do where there is none. */
+void detach_ready(struct detach *d, const struct backends *hosts);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What machine the user asked for, from the command line into one struct. Parsed once, here; devices
+ * and backends never see an option string. All strings point into argv or are constants.
+ */
+#ifndef VMM_CONFIG_H
+#define VMM_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/net/ports.h"
+#include "devices/virtio/virtio_blk.h"
+
+enum {
+	CONFIG_DISKS_MAX = 16,
+	CONFIG_FORWARDS_MAX = 64,
+	CONFIG_CHANNELS_MAX = 7,
+	CONFIG_CPUS_MAX = 64,
+	CONFIG_NAME_MAX = 64,
+};
+
+/* The console of a machine in the background: a socket beside its record. */
+#define CONFIG_CONSOLE_DETACHED "detached"
+
+struct disk_config {
+	const char *path;
+	bool read_only;
+	enum virtio_blk_on_error on_error;
+};
+
+/* A stream of bytes to the guest: /dev/virtio-ports/NAME there, @where on the host. */
+struct channel_config {
+	const char *name;
+	const char *where; /* as --console has it, but not the terminal */
+};
+
+struct machine_config {
+	/* disks[0] is the one of --image where it was given: it is looked into for a kernel. */
+	struct disk_config disks[CONFIG_DISKS_MAX];
+	unsigned int ndisks;
+	const char *image;
+	const char *name; /* the image's without its ending, unless --name */
+	char name_buf[CONFIG_NAME_MAX + 1];
+
+	enum virtio_blk_on_error on_disk_error; /* for disks that have no word of their own */
+
+	uint64_t mem_bytes;
+	unsigned int cpus;
+	/* On the command line; else a snapshot says. */
+	bool mem_given, cpus_given, net_given, agent_given;
+
+	const char *from; /* a snapshot of the image to start from, or NULL: a boot */
+	bool throw_away; /* with it: the image is left alone, others may use it; writes go to an overlay */
+	bool discard; /* what the disk has and no snapshot has may be dropped for it */
+
+	const char *kernel;
+	const char *initrd;
+	const char
+		*append; /* added to the image's own command line; the whole of it with --kernel */
+
+	bool net;
+	const char *forwards[CONFIG_FORWARDS_MAX];
+	unsigned int nforwards;
+	unsigned int code; /* of the port set, or 0: by the name */
+	struct ports_exposed exposed;
+	bool host_loopback;
+	uint16_t host_loopback_port; /* 0: every port */
+	const char *pcap;
+
+	const char *allow_backing[CONFIG_DISKS_MAX];
+	unsigned int nallow_backing;
+
+	const char *console; /* "stdio", "file:PATH", "socket:PATH", "none", or _DETACHED */
+	struct channel_config channels[CONFIG_CHANNELS_MAX];
+	unsigned int nchannels;
+	bool agent;  /* a port for the agent in the guest */
+	bool cold;   /* a suspended image is booted all the same */
+	bool detach; /* in the background, once it runs */
+	bool wait;   /* and then until SSH answers */
+	unsigned int verbose;
+
+	/* Of charmvm run: a machine that leaves no trace. Disks are not written, nothing is forwarded that was not asked for. */
+	bool transient;
+	int agent_client; /* a connected socket: the agent's first client; -1: none */
+	int leash;	  /* the machine ends when the other end of this pipe is closed; -1: none */
+	bool version;
+};
+
+/* -> 0, 1 (help or version printed: nothing more to do), -EINVAL (one line logged). */
+int config_parse(struct machine_config *cfg, int argc, char **argv);
+
+/* What the machine of the image @path is called: "dir/charmed311.qcow2" is charmed311. */
+void config_name_after(const char *path, char out[CONFIG_NAME_MAX + 1]);
+/* May a machine be called that? */
+bool config_name_ok(const char *name);
+
+struct command_spec;
+
+/*
+ * The same for a command that starts a machine in its own way and has options of its own beside those: @cmd's functions are
+ * given what @cfg is the first member of. *rest: the first word behind "--", or argc.
+ */
+int config_parse_as(const struct command_spec *cmd, struct machine_config *cfg, int argc,
+		    char **argv, int *rest);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Getting the guest started: firmware tables, kernel, first registers. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "firmware/acpi.h"
+#include "firmware/boot.h"
+#include "firmware/image_boot.h"
+#include "firmware/reset_vector.h"
+#include "firmware/smbios.h"
+#include "vmm/backends.h"
+#include "vmm/base/log.h"
+#include "vmm/boot_file.h"
+#include "vmm/core/guestmem.h"
+#include "vmm/machine_priv.h"
+#include "vmm/x86/cpu_state.h"
+
+/* What is to be booted, and who owns the memory it is in. */
+struct boot_source {
+	struct boot_config config;
+	struct boot_file kernel; /* of --kernel and --initrd */
+	struct boot_file initrd;
+	struct image_boot image; /* of the kernel inside the image */
+};
+
+/* ---- --kernel and --initrd ---- */
+
+static enum exit_status source_from_files(const struct machine_config *cfg, struct boot_source *s)
+{
+	enum exit_status status = boot_file_map(cfg->kernel, &s->kernel);
+	if (!status && cfg->initrd)
+		status = boot_file_map(cfg->initrd, &s->initrd);
+	s->config.kernel_name = cfg->kernel;
+	s->config.kernel = s->kernel.data;
+	s->config.kernel_bytes = s->kernel.len_bytes;
+	s->config.initrd = s->initrd.data;
+	s->config.initrd_bytes = s->initrd.len_bytes;
+	s->config.cmdline = cfg->append ? cfg->append : "console=ttyS0";
+	return status;
+}
+
+/* ---- the kernel inside the image ---- */
+
+/*
+ * Early PCI lookups go through ports that no machine of ours has (devices/pci/pci.h), for chipsets that
+ * none has: two exits each, some 140 of them on a present AMD processor, and all of 256 buses on one of
+ * the first with AMD-V.
+ */
+static const char no_early_pci[] = "pci=noearly";
+
+static enum exit_status source_from_image(struct machine *m, struct boot_source *s)
+{
+	char append[BOOT_CMDLINE_MAX + sizeof(no_early_pci) + 1];
+	snprintf(append, sizeof(append), "%s %s", no_early_pci,
+		 m->cfg->append ? m->cfg->append : "");
+	const struct image_boot_config cfg = { .console = "ttyS0", .append = append };
+	int err = image_boot_find(m->hosts->disks[0], &cfg, &s->image);
+	if (err)
+		return EXIT_STATUS_FILE;
+	log_info("%s", s->image.description);
+	log_info("command line: %s", s->image.cmdline);
+	s->config.kernel_name = s->image.kernel_name;
+	s->config.kernel = s->image.kernel.data;
+	s->config.kernel_bytes = s->image.kernel.len_bytes;
+	s->config.initrd = s->image.initrd.data;
+	s->config.initrd_bytes = s->image.initrd.len_bytes;
+	s->config.cmdline = s->image.cmdline;
+	return EXIT_STATUS_OK;
+}
+
+static void source_release(struct boot_source *s)
+{
+	boot_file_unmap(&s->kernel);
+	boot_file_unmap(&s->initrd);
+	image_boot_release(&s->image);
+}
+
+/* ---- tables ---- */
+
+/* The same for a machine of this name on this host for ever, and no other's: from its host key. */
+static void machine_uuid(const struct backends *hosts, uint8_t uuid[SMBIOS_UUID_BYTES])
+{
+	const char *seed = hosts->have_keys ? hosts->keys.host_public : hosts->record.name;
+	uint64_t h[2] = { UINT64_C(0xcbf29ce484222325), UINT64_C(0x84222325cbf29ce4) };
+	for (; *seed; seed++)
+		for (int i = 0; i < 2; i++)
+			h[i] = (h[i] ^ (uint8_t)*seed) * UINT64_C(0x100000001b3) + (uint64_t)i;
+	memcpy(uuid, h, SMBIOS_UUID_BYTES);
+	uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x80); /* version 8: of our own making (RFC 9562) */
+	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
+}
+
+static int add_credential(struct smbios *s, const char *name, const char *value)
+{
+	return smbios_add_credential(s, name, value, strlen(value));
+}
+
+static int install_smbios(const struct machine *m)
+{
+	const struct backends *hosts = m->hosts;
+	struct smbios s = { 0 };
+	uint8_t uuid[SMBIOS_UUID_BYTES];
+	char code[12];
+	machine_uuid(hosts, uuid);
+	int err = add_credential(&s, "charmvm.hostname", hosts->record.name);
+	if (!err && hosts->ports.code) {
+		snprintf(code, sizeof(code), "%02u", hosts->ports.code);
+		err = add_credential(&s, "charmvm.code", code);
+	}
+	if (!err && hosts->have_keys) {
+		err = add_credential(&s, "charmvm.authorized_keys", hosts->keys.user_public);
+		err = err ? err
+			  : add_credential(&s, "charmvm.ssh_host_ed25519_key",
+					   hosts->keys.host_private);
+	}
+	err = err ? err : smbios_install(&s, &m->ram.mem, hosts->record.name, uuid);
+	smbios_clear(&s);
+	return err;
+}
+
+int machine_new_generation(struct machine *m)
+{
+	uint8_t id[ACPI_VM_GENERATION_LEN];
+	if (getrandom(id, sizeof(id), 0) != sizeof(id))
+		return -errno;
+	return guestmem_write(&m->ram.mem, ACPI_VM_GENERATION_GPA, id, sizeof(id));
+}
+
+static int install_tables(struct machine *m, uint64_t *rsdp_gpa)
+{
+	const struct acpi_config acpi = { .ncpus = m->cfg->cpus };
+	int err = acpi_install(&m->ram.mem, &acpi, rsdp_gpa);
+	err = err ? err : machine_new_generation(m);
+	err = err ? err : install_smbios(m);
+	err = err ? err : reset_vector_install(&m->ram.mem);
+	if (err)
+		log_error("cannot write the firmware's tables: %s", strerror(-err));
+	return err;
+}
+
+static int set_first_registers(const struct machine *m, const struct boot_entry *e)
+{
+	const struct x86_boot_regs regs = {
+		.mode = e->kind == BOOT_PVH ? X86_BOOT_PVH32 : X86_BOOT_LINUX64,
+		.rip = e->rip,
+		.rsi = e->rsi,
+		.rbx = e->rbx,
+		.cr3 = e->cr3,
+		.gdt_base = e->gdt_gpa,
+		.gdt_limit = e->gdt_limit,
+	};
+	return x86_cpu_set_boot_regs(vcpus_fd(m->vcpus, 0), &regs);
+}
+
+enum exit_status machine_load_boot(struct machine *m)
+{
+	struct boot_source s = { 0 };
+	struct boot_entry entry;
+	enum exit_status status =
+		m->cfg->kernel ? source_from_files(m->cfg, &s) : source_from_image(m, &s);
+	if (!status && install_tables(m, &s.config.rsdp_gpa))
+		status = EXIT_STATUS_FAILED;
+	if (!status && boot_load(&m->ram.mem, &s.config, &entry))
+		status = EXIT_STATUS_FILE;
+	if (!status && set_first_registers(m, &entry))
+		status = EXIT_STATUS_FAILED;
+	source_release(&s);
+	return status;
+}
