@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# End to end: the release binary, on the host for what needs no KVM, then on real KVM.
+set -u
+cd "$(dirname "$0")/../.." || exit
+# One account for both places; the lab sees the same file.
+TOTALS=$PWD/${BUILD:-build}/e2e.totals
+export TOTALS
+rm -f "$TOTALS"
+for kernel in generic-6.1 cloud-6.1 cloud-6.12; do
+	guest-kit/fetch-kernel "$kernel" >/dev/null || exit
+done
+TINY_INITRD=$(guest-kit/tiny-initrd) || exit
+modules=$(guest-kit/fetch-kernel generic-6.1 modules) || exit
+COUNT_INITRD=$(guest-kit/tiny-initrd --modules "$modules" virtio_pci --modules "$modules" virtio_blk \
+	--script tests/e2e/count.sh) || exit
+DEMO_IMAGE=$(guest-kit/demo-image charmed311) || exit
+DISK_INITRD=$(tests/e2e/disk_initrd.sh) || exit
+modules=$(guest-kit/fetch-kernel cloud-6.1 modules) || exit
+AGENT_INITRD=$(guest-kit/tiny-initrd --agent --modules "$modules" virtio_pci --modules "$modules" virtio_console \
+	--modules "$modules" virtio_blk) || exit
+export TINY_INITRD COUNT_INITRD DEMO_IMAGE DISK_INITRD AGENT_INITRD
+
+programs=(tests/e2e/test_errors.sh tests/e2e/test_boot.sh tests/e2e/test_smp.sh tests/e2e/test_image.sh
+	tests/e2e/test_control.sh tests/e2e/test_files.sh tests/e2e/test_snapshot.sh tests/e2e/test_disk.sh
+	tests/e2e/test_agent.sh tests/e2e/test_run.sh tests/e2e/test_demo.sh)
+tests/lab/lab usable || tests/run.sh -t 120 tests/e2e/test_errors.sh
+tests/in_lab.sh 400 "${programs[@]}"

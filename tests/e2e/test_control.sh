@@ -1,0 +1,182 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A running machine is seen, asked and stopped from another terminal. A tiny guest, on real KVM.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+socket=$XDG_RUNTIME_DIR/charmvm/vm.sock
+
+# start [OPTION...]: a machine called vm in the background, $pid; returns when its guest is up.
+start() {
+	: >"$work/console"
+	"$charmvm" --name vm --kernel "$kernels/cloud-6.1/vmlinux" --initrd "$tiny_initrd" --mem 96M \
+		--append "console=ttyS0 quiet panic=1 tiny.do=sleep" --console "file:$work/console" "$@" \
+		</dev/null 2>"$work/log" &
+	pid=$!
+	trap 'kill -9 $pid 2>/dev/null' EXIT # of the test's own shell: a failure leaves no machine
+	eventually 100 has_booted "${boots:-1}" || { cat "$work/log" "$work/console"; return 1; }
+}
+end() {
+	"$charmvm" stop vm --now || return
+	ends_within 30 "$pid"
+	expect $? 0 "the machine's exit status"
+}
+fact() { "$charmvm" ps --json | jq -r ".[0].$1"; } # of the only machine
+
+machine_is_seen_asked_and_stopped() {
+	start --net none || return
+	expect "$("$charmvm" ps --json | jq length)" 1 "number of machines" &&
+		expect "$(fact name)" vm name && expect "$(fact pid)" "$pid" pid &&
+		expect "$(fact state)" running state && expect "$(fact memory)" $((96 << 20)) memory || return
+	"$charmvm" ls | grep -q '^vm .*running.*%' || return
+	"$charmvm" info | grep -q '^state:  *running' || return
+	"$charmvm" ssh-config vm 2>"$work/stderr"
+	expect $? 1 "exit status without an SSH port" && grep -q -- '--net none' "$work/stderr" || return
+	"$charmvm" doctor >"$work/doctor"
+	expect $? 0 "exit status of doctor where machines run" || { cat "$work/doctor"; return 1; }
+	expect "$(stat -c %a "$socket")" 600 "the socket's mode" || return
+	expect "$(echo '{"id":7,"do":"status"}' | socat - "UNIX:$socket" | jq -r 'select(.id).ok.name')" vm \
+		"the name that a plain client sees" || return
+	end || return
+	[ ! -e "$socket" ] || { echo "the socket is still there"; return 1; }
+	"$charmvm" status vm 2>"$work/stderr"
+	expect $? 8 "exit status without a machine" && grep -q "'vm'" "$work/stderr"
+}
+
+ports_come_and_go_while_it_runs() {
+	start --forward 127.0.0.1:18300:80 || return
+	"$charmvm" forward add vm 127.0.0.1:18301:81 || return
+	expect "$("$charmvm" ports vm --json | jq -c '[.forwards[] | select(.guest_port < 100 and .guest_port > 22) | .host_port]')" \
+		'[18300,18301]' "forwarded ports" || return
+	"$charmvm" forward add vm 18301:82 2>"$work/stderr"
+	expect $? 6 "exit status for a taken port" && grep -q '18301.*this machine' "$work/stderr" || return
+	"$charmvm" ssh-config vm >"$work/ssh.conf" && expect "$(ssh -F "$work/ssh.conf" -G vm | awk '$1 == "port" { print $2 }')" \
+		"$(fact ssh_port)" "the port that ssh is told" || return
+	"$charmvm" forward remove vm 18300 || return
+	"$charmvm" forward list vm | grep -q 18301 && ! "$charmvm" forward list vm | grep -q 18300 || return
+	"$charmvm" forward remove vm 18300 2>"$work/stderr"
+	expect $? 6 "exit status for a port that is not forwarded" || return
+	! (: <>/dev/tcp/127.0.0.1/18300) 2>/dev/null && (: <>/dev/tcp/127.0.0.1/18301) && end
+}
+
+paused_machine_stands_still_until_it_is_resumed() {
+	start --net none || return
+	"$charmvm" pause vm && expect "$(fact state)" paused "state" || return
+	local before after
+	before=$(fact cpu_seconds)
+	sleep 1
+	after=$(fact cpu_seconds)
+	"$charmvm" resume vm && expect "$(fact state)" running "state" && "$charmvm" resume vm && end || return
+	awk "BEGIN { exit !($after - $before < 0.9) }" || { echo "it used $before to $after s meanwhile"; return 1; }
+}
+
+snapshots_are_saved_told_reverted_to_renamed_and_deleted() {
+	local image=$work/s.qcow2 snapshot="$charmvm snapshot"
+	qemu-img create -q -f qcow2 "$image" 64M
+	start --net none --disk "$image" || return
+	$snapshot save fresh --note 'a first one' && $snapshot save second vm || return
+	expect "$($snapshot list --json | jq -c '[.[] | [.name, .machine, .mem_bytes, .note]]')" \
+		'[["fresh",true,100663296,"a first one"],["second",true,100663296,""]]' "the list" || return
+	expect "$($snapshot tree)" "$(printf 'fresh  (a first one)\n  second')" "the tree" || return
+	$snapshot show fresh | grep -q '^note: *a first one' || return
+	$snapshot save fresh 2>"$work/stderr" && { echo "a second one of this name"; return 1; }
+	$snapshot revert fresh && expect "$(fact state)" running "state after the revert" &&
+		expect "$(fact snapshot)" fresh "the snapshot that it comes from" || return
+	$snapshot rename second other && $snapshot delete other || return
+	$snapshot revert other 2>"$work/stderr"
+	expect $? 3 "exit status for a snapshot that is gone" && grep -q "'other'" "$work/stderr" || return
+	$snapshot export fresh "$work/out.qcow2" && qemu-img check -q "$work/out.qcow2" && end || return
+	expect "$(qemu-img snapshot -l "$image" | awk 'NR > 2 { print $2 }')" fresh "what qemu-img lists" &&
+		qemu-img check -q "$image"
+}
+
+machine_in_the_background_has_a_console_and_a_log() {
+	trap '"$charmvm" stop vm --now 2>/dev/null' EXIT
+	expect "$("$charmvm" --name vm --kernel "$kernels/cloud-6.1/vmlinux" --initrd "$tiny_initrd" --mem 96M --net none \
+		--append "console=ttyS0 quiet panic=1 tiny.do=echo" --detach 2>"$work/log")" vm "what is printed" || return
+	: >"$work/console"
+	(
+		eventually 100 has_booted 1 && sleep 1
+		echo hello from here
+		eventually 20 grep -aq 'got: hello from here' "$work/console"
+		# This guest powers off when it is told to, and not by the button: the answer says that it may be told.
+		echo '{"id":1,"do":"reboot"}' | timeout 30 socat -t 20 - "UNIX:$socket" | grep -m 1 '"ok"' >"$work/reboot"
+		echo quit
+		eventually 100 has_booted 2 && sleep 1
+		echo quit
+	) | timeout 300 "$charmvm" console vm >"$work/console"
+	expect $? 0 "exit status of a console whose machine has ended" || return
+	grep -aq 'got: hello from here' "$work/console" || { cat "$work/log" "$work/console"; return 1; }
+	[ -s "$work/reboot" ] && expect "$(markers)" 2 "number of boots" || return
+	eventually 10 [ ! -e "$socket" ]
+	"$charmvm" logs vm >"$work/log" || return
+	"$charmvm" console vm 2>"$work/log"
+	expect $? 8 "exit status for the console of a machine that has ended"
+}
+suspended_machine_goes_on_at_its_next_start() {
+	# From the image itself: a boot sector is not needed by a machine that never boots.
+	local image=$work/vm.qcow2 round
+	qemu-img create -q -f qcow2 "$image" 64M
+	start --net none --image "$image" || return
+	for round in 1 2; do
+		"$charmvm" suspend vm || return
+		wait "$pid"
+		expect $? 0 "the machine's exit status, round $round" || return
+		expect "$(qemu-img snapshot -l "$image" | awk 'NR > 2 { print $2 }')" suspended "snapshots, round $round" &&
+			qemu-img check -q "$image" || return
+		"$charmvm" --image "$image" --net none --console "file:$work/console" </dev/null 2>"$work/log" &
+		pid=$!
+		eventually 30 is_running || { cat "$work/log"; return 1; }
+		grep -q 'goes on where it was' "$work/log" || return
+	done
+	expect "$(markers)" 1 "number of boots" || return
+	"$charmvm" rename vm other 2>"$work/stderr"
+	expect $? 4 "exit status of a rename while it runs" && grep -q 'stop or suspend' "$work/stderr" || return
+	"$charmvm" destroy vm --yes >"$work/stdout" && grep -q "$image" "$work/stdout" || return
+	ends_within 30 "$pid"
+	expect $? 0 "the exit status of the machine that was destroyed" && [ ! -e "$image" ]
+}
+is_running() { [ "$("$charmvm" ps --json | jq -r '.[0].state')" = running ]; }
+console_that_is_elsewhere_is_said() {
+	start --net none || return
+	"$charmvm" console vm </dev/null 2>"$work/stderr"
+	expect $? 1 "exit status" && grep -q "file:$work/console" "$work/stderr" && end
+}
+
+guest_that_does_not_listen_is_stopped_after_the_time() {
+	start --net none || return
+	"$charmvm" stop --time 1 2>"$work/stderr" || return
+	! kill -0 "$pid" 2>/dev/null || { ends_within 30 "$pid"; expect $? 0 "the machine's exit status"; } || return
+	grep -q 'has not powered down' "$work/stderr"
+}
+
+reset_boots_again() {
+	start --net none || return
+	"$charmvm" reset vm && eventually 100 has_booted 2 && expect "$(fact resets)" 1 resets || return
+	"$charmvm" reboot vm --time 1 2>"$work/stderr" && grep -q 'has not shut down' "$work/stderr" &&
+		eventually 100 has_booted 3 && end
+}
+
+killed_machine_leaves_its_name_free() {
+	start --net none || return
+	kill -9 "$pid"
+	wait "$pid" 2>/dev/null
+	[ -S "$socket" ] || { echo "there is nothing left behind to test with"; return 1; }
+	expect "$("$charmvm" ps --json)" '[]' "machines" || return
+	"$charmvm" stop vm 2>"$work/stderr"
+	expect $? 8 "exit status for a dead machine" || return
+	start --net none && expect "$(fact pid)" "$pid" "pid of the new machine" && end
+}
+
+hostile_clients_do_no_harm() {
+	start --net none || return
+	head -c 2M /dev/zero | socat -u - "UNIX:$socket" 2>/dev/null
+	echo 'garbage' | socat - "UNIX:$socket" | grep -q 'not JSON' || return
+	expect "$(fact state)" running "state after them" && end
+}
+
+run_tests machine_is_seen_asked_and_stopped machine_in_the_background_has_a_console_and_a_log \
+	console_that_is_elsewhere_is_said suspended_machine_goes_on_at_its_next_start ports_come_and_go_while_it_runs \
+	guest_that_does_not_listen_is_stopped_after_the_time \
+	paused_machine_stands_still_until_it_is_resumed snapshots_are_saved_told_reverted_to_renamed_and_deleted \
+	reset_boots_again killed_machine_leaves_its_name_free hostile_clients_do_no_harm

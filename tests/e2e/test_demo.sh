@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What the README shows of snapshots, with the demo image: everything is deleted in a running machine, and is back.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+image=$work/charmed311.qcow2
+vm=charmed311
+in_guest() { timeout 100 "$charmvm" exec $vm -- "$@"; }
+computes() { expect "$(in_guest python3 -c 'import numpy; print(numpy.arange(10).sum())')" 45 "the sum"; }
+logs_in() { expect "$(timeout 60 "$charmvm" ssh $vm -- echo here)" here "what came over SSH"; }
+
+machine_is_up_and_saved() {
+	"$charmvm" up "$image" --detach --mem 512M || return
+	computes && "$charmvm" snapshot save fresh $vm --note 'before the accident' && qemu-img snapshot -lU "$image" | grep -q fresh
+}
+all_its_files_are_deleted_and_it_dies() {
+	in_guest sudo rm -rf --no-preserve-root / 2>/dev/null
+	"$charmvm" status $vm >/dev/null || return # the machine is there, its guest is not
+	! in_guest python3 -c 'print(1)' 2>/dev/null && ! timeout 60 "$charmvm" ssh $vm -- true 2>/dev/null
+}
+revert_brings_everything_back() {
+	local pid
+	pid=$("$charmvm" status $vm --json | jq .pid)
+	"$charmvm" snapshot revert fresh $vm && computes && logs_in &&
+		expect "$("$charmvm" status $vm --json | jq .pid)" "$pid" "its process" &&
+		in_guest sh -c 'ls /usr/bin | wc -l' >"$work/count" && (($(<"$work/count") > 300))
+}
+its_clock_is_right_after() {
+	local there
+	there=$(in_guest date +%s)
+	((there - $(date +%s) < 3 && $(date +%s) - there < 15)) || { echo "guest $there, host $(date +%s)"; return 1; }
+}
+image_is_sound_and_starts_from_the_snapshot_again() {
+	"$charmvm" stop $vm --now || return
+	qemu-img check -q "$image" || { qemu-img check "$image"; return 1; }
+	"$charmvm" up "$image" --from fresh --discard --detach && computes && logs_in && "$charmvm" stop $vm --now &&
+		qemu-img check -q "$image"
+}
+
+needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
+cp --sparse=always "$DEMO_IMAGE" "$image"
+run_tests machine_is_up_and_saved all_its_files_are_deleted_and_it_dies revert_brings_everything_back \
+	its_clock_is_right_after image_is_sound_and_starts_from_the_snapshot_again

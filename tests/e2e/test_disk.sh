@@ -1,0 +1,118 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The guest's data, whatever happens to the host: a full file system, a killed process. A tiny guest, on real KVM,
+# that knows what it has been promised (tests/e2e/guest/diskload.c).
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+# What guests and machines say is kept elsewhere: the file system of $work is filled up here.
+said=$(mktemp -d /tmp/charmvm-disk.XXXXXX) || exit
+trap 'stop_all; rm -rf "$work" "$said"' EXIT
+tiny_initrd=${DISK_INITRD:?}
+
+# start ROUNDS,DURABLE,... IMAGE [OPTION...]: the machine in the background, as $pid
+start() {
+	local load=$1 image=$2
+	shift 2
+	: >"$said/console"
+	"$charmvm" --kernel "$kernels/cloud-6.1/vmlinux" --initrd "$tiny_initrd" --net none --cpus 2 --disk "$image" \
+		--append "console=ttyS0 quiet panic=1 tiny.do=script load=$load" --console "file:$said/console" \
+		"$@" </dev/null 2>"$said/log" &
+	pid=$!
+}
+says() { grep -aq -- "$1" "$said/console"; }
+logged() { grep -q -- "$1" "$said/log"; }
+show() {
+	kill -KILL "$pid" 2>/dev/null
+	cat "$said/log"
+	tail -n 30 "$said/console"
+	return 1
+}
+# The last round of each of $1 writers that the guest was promised, before or in this run: "3,5,4,4"
+promised() {
+	awk -v writers="$1" -v before="$2" 'BEGIN { split(before, last, ",") }
+		/^durable / && last[$2 + 1] < $3 + 0 { last[$2 + 1] = $3 + 0 }
+		END { for (i = 1; i <= writers; i++) printf "%s%d", (i > 1 ? "," : ""), last[i] }' "$said/console"
+}
+
+# No errors but leaks, which are what an end without a farewell may leave.
+is_sound() {
+	qemu-img check "$1" >"$work/check" 2>&1
+	case $? in
+	0 | 3) ;;
+	*) cat "$work/check"; return 1 ;;
+	esac
+}
+
+killed_in_the_middle_of_writes_nothing_is_lost() {
+	local image=$work/killed.qcow2 durable=0,0,0,0 try
+	truncate -s 64M "$work/base.raw"
+	qemu-img create -q -f qcow2 -o cluster_size=16k -b base.raw -F raw "$image" || return
+	for try in 1 2; do
+		start "1000000,$durable" "$image"
+		eventually 100 says '^durable 2 \|diskload: writer .: [^a]\|WRONG' || { show; return; }
+		sleep 0.$((RANDOM % 9 + 1))
+		kill -KILL $pid
+		wait $pid 2>/dev/null
+		says WRONG && { grep -a WRONG "$said/console"; show; return; }
+		durable=$(promised 4 "$durable")
+		echo "kill $try: durable $durable"
+		is_sound "$image" || return
+	done
+	start "1,$durable" "$image"
+	wait $pid || { show; return; }
+	says 'diskload ended with status 0' || show
+}
+
+# Leaves 8 MiB of the file system of $work; only in the lab, where it is nobody else's.
+fill_up() {
+	[ -n "${CHARMVM_LAB:-}" ] || { echo "a file system is filled up in the lab only"; return 77; }
+	local mib n=0
+	for mib in 16384 1024 64 4 1; do
+		while fallocate -l ${mib}M "$work/ballast.$((n += 1))" 2>/dev/null; do :; done
+	done
+	truncate -s -8M "$work/ballast.1"
+}
+make_room() { rm -f "$work"/ballast.*; }
+
+full_host_makes_the_machine_wait() {
+	local image=$work/full.qcow2
+	qemu-img create -q -f qcow2 "$image" 64M && fill_up || return
+	start 2,0,0,0,0 "$image"
+	eventually 100 logged 'No space left on device: the machine waits' || { make_room; show; return; }
+	sleep 1
+	make_room
+	says 'diskload ended' && { echo "it did not wait"; show; return; }
+	eventually 60 logged 'the machine goes on' || { show; return; }
+	wait $pid || { show; return; }
+	says 'diskload ended with status 0' || { show; return; }
+	qemu-img check -q "$image"
+}
+full_host_is_reported_to_the_guest_when_told() {
+	local image=$work/full.raw status=0
+	truncate -s 64M "$image" && fill_up || return
+	start 2,0,0,0,0 "$image" --on-disk-error report
+	wait $pid || status=$?
+	make_room
+	rm "$image"
+	expect $status 0 "exit status" || { show; return; }
+	if logged 'machine waits' || ! says 'Input/output error' || ! says 'diskload ended with status 1'; then
+		show
+	fi
+}
+waiting_machine_ends_when_asked_twice() {
+	local image=$work/full.qcow2 status=0
+	qemu-img create -q -f qcow2 "$image" 64M && fill_up || return
+	start 2,0,0,0,0 "$image"
+	eventually 100 logged 'the machine waits' || { make_room; show; return; }
+	kill -TERM $pid
+	sleep 0.3
+	kill -TERM $pid
+	wait $pid || status=$?
+	make_room
+	# 143, or 3 where the last flush found no room either
+	[ $status = 143 ] || [ $status = 3 ] || { expect $status 143 "exit status"; show; return; }
+	is_sound "$image"
+}
+
+run_tests killed_in_the_middle_of_writes_nothing_is_lost full_host_makes_the_machine_wait \
+	full_host_is_reported_to_the_guest_when_told waiting_machine_ends_when_asked_twice

@@ -1,0 +1,157 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Bad input gets one clear line and a documented exit status, and nothing is changed. Most of it is found before
+# the machine is made, so it is run where there is no KVM, too.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# refused STATUS WORDS ARG...: the command ends with STATUS within 5 s and says WORDS in its only line.
+refused() {
+	local want=$1 words=$2 status=0 lines
+	shift 2
+	timeout 5 "$charmvm" --console none "$@" >"$work/stdout" 2>"$work/stderr" </dev/null || status=$?
+	lines=$(wc -l <"$work/stderr")
+	cat "$work/stderr"
+	expect "$status" "$want" "exit status" && expect "$lines" 1 "number of lines" &&
+		{ grep -q -- "$words" "$work/stderr" || { echo "no '$words' in it"; return 1; }; }
+}
+
+missing_image() { refused 3 'no such file' --image "$work/absent.qcow2"; }
+image_is_a_directory() { refused 3 'directory' --image "$work"; }
+empty_image() {
+	: >"$work/empty"
+	refused 3 'empty' --image "$work/empty"
+}
+truncated_qcow2() {
+	qemu-img create -q -f qcow2 "$work/t.qcow2" 64M && truncate -s 60 "$work/t.qcow2" &&
+		refused 3 'truncated\|too short\|header' --image "$work/t.qcow2"
+}
+missing_backing_file() {
+	qemu-img create -q -f qcow2 "$work/base.qcow2" 64M
+	qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 "$work/over.qcow2"
+	rm "$work/base.qcow2"
+	refused 3 'base.qcow2' --image "$work/over.qcow2"
+}
+backing_files_that_loop() {
+	qemu-img create -q -f qcow2 "$work/a.qcow2" 64M
+	qemu-img create -q -f qcow2 -b a.qcow2 -F qcow2 "$work/b.qcow2"
+	qemu-img rebase -u -b b.qcow2 -F qcow2 "$work/a.qcow2"
+	refused 3 'a.qcow2' --image "$work/a.qcow2"
+}
+backing_file_outside_the_directory() {
+	mkdir -p "$work/private"
+	qemu-img create -q -f raw "$work/private/secret" 1M
+	mkdir -p "$work/download"
+	qemu-img create -q -f qcow2 -b "$work/private/secret" -F raw "$work/download/d.qcow2"
+	refused 3 '--allow-backing' --image "$work/download/d.qcow2"
+}
+unreadable_image() {
+	[ "$(id -u)" != 0 ] || { echo "root may read everything"; return 77; }
+	qemu-img create -q -f raw "$work/u.raw" 1M && chmod 0 "$work/u.raw"
+	refused 3 'ermission' --image "$work/u.raw"
+}
+image_in_use_by_qemu_is_named() {
+	command -v qemu-io >/dev/null || { echo "no qemu-io"; return 77; }
+	qemu-img create -q -f qcow2 "$work/used.qcow2" 64M
+	mkfifo "$work/hold"
+	qemu-io "$work/used.qcow2" <"$work/hold" >/dev/null &
+	exec 9>"$work/hold"
+	eventually 5 grep -q "OFDLCK" /proc/locks && sleep 0.5
+	refused 4 'qemu-io' --image "$work/used.qcow2"
+	local status=$?
+	exec 9>&-
+	return $status
+}
+image_without_a_kernel() {
+	needs_kvm || return
+	qemu-img create -q -f raw "$work/blank.raw" 64M
+	refused 3 '--kernel' --image "$work/blank.raw"
+}
+image_is_not_changed_by_a_refusal() {
+	needs_kvm || return
+	qemu-img create -q -f qcow2 "$work/same.qcow2" 64M
+	local before
+	before=$(sha256sum <"$work/same.qcow2")
+	refused 3 '--kernel' --image "$work/same.qcow2" && expect "$(sha256sum <"$work/same.qcow2")" "$before" "the image"
+}
+too_little_memory() { refused 2 '64M' --image x --mem 10K; }
+too_much_memory() { refused 2 'this host has' --image x --mem 900T; }
+no_vcpus() { refused 2 '1 to 64' --image x --cpus 0; }
+unknown_option() { refused 2 'did you mean --image' --imgae x; }
+unknown_command() {
+	"$charmvm" shh 2>"$work/stderr"
+	expect $? 2 "exit status" && grep -q "did you mean 'charmvm ssh'" "$work/stderr"
+}
+bad_forward() { refused 2 'forward' --kernel /dev/null --forward 22; }
+port_taken_is_told_with_its_holder() {
+	socat TCP-LISTEN:23999,bind=127.0.0.1 STDOUT >/dev/null &
+	eventually 5 grep -q ':5DBF' /proc/net/tcp
+	refused 6 '23999.*socat' --kernel /dev/null --forward 23999:80
+}
+kernel_is_not_a_kernel() {
+	needs_kvm || return
+	head -c 100000 /dev/urandom >"$work/noise"
+	refused 3 'noise' --kernel "$work/noise" --net none
+}
+no_kvm_says_what_to_do() {
+	[ ! -e /dev/kvm ] || { echo "there is a /dev/kvm here"; return 77; }
+	: >"$work/k"
+	refused 5 'modprobe' --kernel "$work/k" --net none
+}
+ssh_without_a_machine() {
+	"$charmvm" ssh 2>"$work/stderr"
+	expect $? 1 "exit status" && grep -q 'no machine is running' "$work/stderr"
+}
+verb_without_its_machine() {
+	local verb
+	for verb in status ports stop reset pause resume; do
+		"$charmvm" $verb absent 2>"$work/stderr"
+		expect $? 8 "exit status of $verb" && grep -q "no machine called 'absent'" "$work/stderr" || return
+		"$charmvm" $verb --help | grep -q "^Usage: charmvm $verb" || return
+	done
+}
+snapshots_of_a_stopped_image() {
+	local image=$work/off.qcow2 snapshot="$charmvm snapshot"
+	qemu-img create -q -f qcow2 "$image" 64M
+	$snapshot save one -i "$image" && $snapshot save two -i "$image" && $snapshot rename two three -i "$image" || return
+	expect "$($snapshot list -i "$image" --json | jq -c '[.[] | [.name, .machine]]')" '[["one",false],["three",false]]' \
+		"the list" || return
+	$snapshot show three --image "$image" | grep -q '^name: *three' && $snapshot revert one -i "$image" &&
+		$snapshot delete three -i "$image" && $snapshot export one "$work/out.qcow2" -i "$image" || return
+	qemu-img check -q "$image" && qemu-img check -q "$work/out.qcow2"
+}
+snapshot_that_cannot_be() {
+	local image=$work/no.qcow2 words
+	qemu-img create -q -f qcow2 "$image" 64M && qemu-img create -q -f raw "$work/no.raw" 64M
+	"$charmvm" snapshot save one -i "$image" || return
+	for words in 'save one' 'delete two' 'revert two' 'rename two three' 'show two'; do
+		# shellcheck disable=SC2086 # words are wanted
+		"$charmvm" snapshot $words -i "$image" 2>"$work/stderr"
+		expect $? 3 "exit status of $words" && expect "$(wc -l <"$work/stderr")" 1 "lines of $words" || return
+	done
+	"$charmvm" snapshot save '' -i "$image" 2>/dev/null
+	expect $? 2 "exit status for no name" || return
+	"$charmvm" snapshot save "$(printf 'a\nb')" -i "$image" 2>/dev/null
+	expect $? 2 "exit status for two lines as a name" || return
+	"$charmvm" snapshot save "$(head -c 256 /dev/zero | tr '\0' x)" -i "$image" 2>/dev/null
+	expect $? 2 "exit status for a long name" || return
+	"$charmvm" snapshot save one -i "$work/no.raw" 2>"$work/stderr"
+	expect $? 3 "exit status for a raw image" && grep -q qcow2 "$work/stderr"
+}
+background_machine_that_cannot_start_says_why() {
+	"$charmvm" up "$work/absent.qcow2" --detach 2>"$work/stderr"
+	expect $? 3 "exit status" && grep -q 'no such file' "$work/stderr" || return
+	"$charmvm" --kernel /dev/null --detach --console stdio 2>"$work/stderr"
+	expect $? 2 "exit status with the terminal as console" && grep -q 'charmvm console' "$work/stderr"
+}
+help_and_version_succeed() {
+	"$charmvm" --help | grep -q -- --image && "$charmvm" --version | grep -q '^charmvm [0-9]'
+}
+
+run_tests missing_image image_is_a_directory empty_image truncated_qcow2 missing_backing_file \
+	backing_files_that_loop backing_file_outside_the_directory unreadable_image \
+	image_in_use_by_qemu_is_named image_without_a_kernel image_is_not_changed_by_a_refusal \
+	too_little_memory too_much_memory no_vcpus unknown_option unknown_command bad_forward \
+	port_taken_is_told_with_its_holder kernel_is_not_a_kernel no_kvm_says_what_to_do \
+	ssh_without_a_machine verb_without_its_machine snapshots_of_a_stopped_image snapshot_that_cannot_be \
+	background_machine_that_cannot_start_says_why help_and_version_succeed

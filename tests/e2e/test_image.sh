@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The demo image as a person uses it. The tests are in the order of one machine's life: started once, looked at
+# from all sides, rebooted, powered down.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+image=$work/charmed311.qcow2
+machine=charmed311
+
+by_name() { timeout 60 "$charmvm" ssh $machine -- "$@"; }
+# Most of a login's time is its key exchange, and there is one for all of these.
+in_guest() {
+	timeout 60 ssh -p 2211 -i "$XDG_DATA_HOME/charmvm/user/id_ed25519" -o IdentitiesOnly=yes \
+		-o UserKnownHostsFile="$XDG_DATA_HOME/charmvm/machines/$machine/known_hosts" \
+		-o HostKeyAlias=charmvm -o BatchMode=yes -o LogLevel=ERROR \
+		-o ControlMaster=auto -o ControlPath="$work/ssh" -o ControlPersist=yes \
+		charm@127.0.0.1 "$@"
+}
+ssh_answers() { in_guest true 2>/dev/null; }
+ssh_is_gone() { ! ssh_answers; }
+has_ended() { [ -s "$work/status" ]; }
+
+start() { # CHARMVM-OPTION...
+	# Each test is a subshell, which cannot wait for it: its end is told by a file.
+	(
+		"$charmvm" --image "$image" --mem 1G --cpus 2 --console "file:$work/console" "$@" \
+			</dev/null 2>"$work/log" &
+		echo $! >"$work/pid"
+		wait $!
+		echo $? >"$work/status"
+	) &
+	eventually 5 [ -s "$work/pid" ]
+	pid=$(<"$work/pid")
+}
+
+boots_to_a_login_over_ssh() {
+	eventually 250 ssh_answers || { cat "$work/log"; tail -n 30 "$work/console"; return 1; }
+}
+banner_says_how_to_log_in_and_which_ports() {
+	grep -q "charmvm ssh $machine" "$work/log" && grep -q '127.0.0.1:2211 -> 22' "$work/log" &&
+		grep -q '127.0.0.1:8811 -> 8811' "$work/log"
+}
+guest_computes_with_numpy() {
+	expect "$(in_guest "python3 -c 'import numpy; print(numpy.arange(10).sum())'")" 45 "the sum"
+}
+charmvm_ssh_knows_the_machine_and_hands_back_the_status() {
+	by_name exit 7
+	expect $? 7 "exit status"
+}
+no_account_has_a_password() {
+	expect "$(in_guest "sudo awk -F: '\$2 !~ /^[!*]/ {print \$1} END {print (NR > 5)}' /etc/shadow")" 1 \
+		"accounts with a password, and then whether any were read"
+}
+both_vcpus_are_there() { expect "$(in_guest nproc)" 2 "number of processors"; }
+wall_clock_is_right() {
+	local there here
+	there=$(in_guest date +%s)
+	here=$(date +%s)
+	((here - there < 15 && there - here < 3)) || { echo "guest $there, host $here"; return 1; }
+}
+memory_is_what_was_asked_for() {
+	local kib
+	kib=$(in_guest "awk '/MemTotal/ {print \$2}' /proc/meminfo")
+	((kib > 900000 && kib <= 1048576)) || { echo "$kib KiB"; return 1; }
+}
+disks_have_serials_and_several_queues() {
+	expect "$(in_guest cat /sys/block/vdb/serial)" disk1 "the second disk's serial" &&
+		expect "$(in_guest ls /sys/block/vda/mq | wc -l)" 2 "number of queues"
+}
+second_disk_keeps_what_is_written() {
+	in_guest "sudo dd if=/dev/urandom of=/dev/vdb bs=64k count=32 oflag=direct status=none && sync &&
+		sudo dd if=/dev/vdb bs=64k count=32 iflag=direct status=none | sha256sum" >"$work/sum.guest" || return
+	expect "$(head -c 2M "$work/second.raw" | sha256sum)" "$(cat "$work/sum.guest")" "the host's view"
+}
+discard_and_write_zeroes_reach_the_disk() {
+	in_guest "sudo blkdiscard -o 0 -l 1M /dev/vdb && sudo blkdiscard -z -o 1M -l 1M /dev/vdb &&
+		sudo cmp -n 2M /dev/vdb /dev/zero" && cmp -n 2097152 "$work/second.raw" /dev/zero
+}
+read_only_disk_refuses_writes() {
+	! in_guest "sudo dd if=/dev/zero of=/dev/vdc bs=4k count=1 oflag=direct status=none" 2>/dev/null &&
+		expect "$(in_guest cat /sys/block/vdc/ro)" 1 "read-only"
+}
+channel_carries_bytes_both_ways() {
+	local there
+	mkfifo "$work/to.channel"
+	timeout 60 socat - "UNIX-CONNECT:$work/channel" <"$work/to.channel" >"$work/from.guest" &
+	exec 7>"$work/to.channel" # held open: so is the client
+	there=$(in_guest "grep -lx org.example.0 /sys/class/virtio-ports/*/name")
+	[ -n "$there" ] || { echo "no port of that name in the guest"; return 1; }
+	there=${there%/name}
+	there=/dev/${there##*/}
+	in_guest "echo out of the guest | sudo tee $there >/dev/null"
+	eventually 20 grep -q 'out of the guest' "$work/from.guest" || return
+	echo into the guest >&7
+	expect "$(in_guest "sudo timeout 25 head -n 1 $there")" "into the guest" "what the guest read" || return
+	exec 7>&-
+	wait # for the client; the next one has the channel to itself
+	echo from the next client | timeout 30 socat -t 25 - "UNIX-CONNECT:$work/channel" >/dev/null &
+	# Linux reads an end of file while nobody is at the host's end.
+	expect "$(in_guest "sudo timeout 25 sh -c 'until head -n 1 $there | grep .; do sleep 0.2; done'")" \
+		"from the next client" "what the guest read then"
+}
+guest_has_ipv4_ipv6_and_a_large_mtu() {
+	in_guest ip -o addr >"$work/addr"
+	in_guest ip -o link >"$work/link"
+	cat "$work/addr" "$work/link"
+	grep -q 'inet 10.0.2.15/24' "$work/addr" && grep -q 'inet6 fec0::' "$work/addr" &&
+		grep -q 'mtu 65520' "$work/link"
+}
+megabytes_go_through_a_forward_unharmed() {
+	in_guest "mkdir -p /tmp/www && cd /tmp/www && head -c 8M /dev/urandom >blob && sha256sum <blob &&
+		(python3 -m http.server 9011 >/dev/null 2>&1 &)" >"$work/sum.guest"
+	eventually 60 curl -sf -o "$work/blob" http://127.0.0.1:9011/blob &&
+		expect "$(sha256sum <"$work/blob")" "$(cat "$work/sum.guest")" "what came" &&
+		curl -sf -g -o /dev/null "http://[::1]:9011/"
+}
+guest_does_not_reach_the_hosts_loopback() {
+	socat TCP-LISTEN:24999,bind=127.0.0.1,fork,reuseaddr SYSTEM:'echo secret' &
+	local server=$! answer
+	eventually 5 grep -q ':61A7' /proc/net/tcp
+	answer=$(in_guest "timeout 5 bash -c 'cat </dev/tcp/10.0.2.2/24999' 2>/dev/null; echo asked")
+	kill $server
+	expect "$answer" asked "what the guest read"
+}
+random_numbers_come_from_the_host() {
+	expect "$(in_guest cat /sys/class/misc/hw_random/rng_current)" virtio_rng.0 "the source" &&
+		expect "$(in_guest "sudo head -c 1000 /dev/hwrng | wc -c")" 1000 "bytes"
+}
+qemu_refuses_the_image_while_it_runs() {
+	! qemu-io -c 'read 0 512' "$image" >"$work/qemu" 2>&1 && grep -q lock "$work/qemu"
+}
+second_charmvm_is_refused_and_told_who_has_it() {
+	timeout 10 "$charmvm" --image "$image" --console none </dev/null 2>"$work/second"
+	expect $? 4 "exit status" || return
+	cat "$work/second"
+	grep -q "$pid" "$work/second"
+}
+reboot_comes_back_in_the_same_process_with_its_files() {
+	in_guest "echo kept >kept && sync && cat /proc/sys/kernel/random/boot_id" >"$work/boot.1"
+	in_guest sudo reboot
+	ssh -o ControlPath="$work/ssh" -O exit charm@127.0.0.1 2>/dev/null
+	eventually 60 ssh_is_gone
+	eventually 250 ssh_answers || { tail -n 30 "$work/console"; return 1; }
+	in_guest cat /proc/sys/kernel/random/boot_id >"$work/boot.2"
+	! cmp -s "$work/boot.1" "$work/boot.2" && expect "$(in_guest cat kept)" kept "the file" && kill -0 "$pid"
+}
+sigterm_powers_the_guest_down() {
+	kill -TERM "$pid"
+	eventually 120 has_ended || return
+	expect "$(<"$work/status")" 0 "exit status" && grep -q 'Power down' "$work/console"
+}
+image_is_sound_afterwards() {
+	qemu-img check "$image" && [ ! -e "$XDG_RUNTIME_DIR/charmvm/$machine.json" ]
+}
+
+cp --sparse=always "$DEMO_IMAGE" "$image"
+truncate -s 64M "$work/second.raw"
+qemu-img create -q -f qcow2 "$work/third.qcow2" 64M
+start --disk "$work/second.raw" --disk "$work/third.qcow2,ro" \
+	--channel "org.example.0=socket:$work/channel"
+run_tests boots_to_a_login_over_ssh banner_says_how_to_log_in_and_which_ports guest_computes_with_numpy \
+	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password both_vcpus_are_there wall_clock_is_right \
+	memory_is_what_was_asked_for disks_have_serials_and_several_queues second_disk_keeps_what_is_written \
+	discard_and_write_zeroes_reach_the_disk read_only_disk_refuses_writes \
+	channel_carries_bytes_both_ways guest_has_ipv4_ipv6_and_a_large_mtu megabytes_go_through_a_forward_unharmed \
+	guest_does_not_reach_the_hosts_loopback random_numbers_come_from_the_host \
+	qemu_refuses_the_image_while_it_runs second_charmvm_is_refused_and_told_who_has_it \
+	reboot_comes_back_in_the_same_process_with_its_files sigterm_powers_the_guest_down \
+	image_is_sound_afterwards

@@ -1,0 +1,711 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots of a whole machine on the real /dev/kvm. The guest is a few bytes of code that count in memory. */
+/*
+ * A test is a row of steps, each run with the machine stopped; a step that asks for a snapshot is followed by the next
+ * one when that is answered. What a step writes into RAM and onto the disk stands for what a guest does.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "devices/block/block.h"
+#include "devices/block/qcow2.h"
+#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2_snapshot.h"
+#include "firmware/acpi.h"
+#include "tests/unit/test.h"
+#include "vmm/backends.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/log.h"
+#include "vmm/core/guestmem.h"
+#include "vmm/core/loop.h"
+#include "vmm/machine_priv.h"
+
+enum {
+	CODE_GPA = 0x100000,
+	COUNT_GPA = 0x200000,
+	MARK_GPA = 0x300000,
+	BULK_GPA = 0x1000000, /* 16 MiB of it: what a busy guest dirties */
+	BULK_BYTES = 0x1000000,
+	SECTOR = 512,
+	ROUNDS = 40,
+	STEPS_MAX = 16,
+};
+
+/* ---- files: an image, and an ELF file with a PVH entry whose code counts for ever ---- */
+
+static char dir[64], image[96], kernel[96];
+
+static void make_kernel(void)
+{
+	static const uint8_t code[] = { 0xff, 0x05, 0x00, 0x00, 0x20, 0x00, /* incl COUNT_GPA */
+					0xeb, 0xf8 };			    /* jmp to it */
+	struct {
+		Elf64_Ehdr eh;
+		Elf64_Phdr ph[2];
+		uint32_t note[5];
+		uint32_t pad;
+		uint8_t code[sizeof(code)];
+	} f = {
+		.eh = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+			.e_type = ET_EXEC,
+			.e_machine = EM_X86_64,
+			.e_version = EV_CURRENT,
+			.e_phoff = sizeof(Elf64_Ehdr),
+			.e_ehsize = sizeof(Elf64_Ehdr),
+			.e_phentsize = sizeof(Elf64_Phdr),
+			.e_phnum = 2 },
+		.note = { 4, 4, 18, 0x006e6558, CODE_GPA }, /* "Xen", XEN_ELFNOTE_PHYS32_ENTRY */
+	};
+	memcpy(f.code, code, sizeof(code));
+	f.ph[0] = (Elf64_Phdr){ .p_type = PT_LOAD,
+				.p_offset = (Elf64_Off)((char *)f.code - (char *)&f),
+				.p_paddr = CODE_GPA,
+				.p_filesz = sizeof(code),
+				.p_memsz = sizeof(code),
+				.p_align = 1 };
+	f.ph[1] = (Elf64_Phdr){ .p_type = PT_NOTE,
+				.p_offset = (Elf64_Off)((char *)f.note - (char *)&f),
+				.p_filesz = sizeof(f.note),
+				.p_memsz = sizeof(f.note),
+				.p_align = 4 };
+	int fd = open(kernel, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	CHECK_EQ(write(fd, &f, sizeof(f)), (ssize_t)sizeof(f));
+	close(fd);
+}
+
+static void make_files(void)
+{
+	const char *base = getenv("LAB_SCRATCH");
+	snprintf(dir, sizeof(dir), "%s/snapXXXXXX", base ? base : "/tmp");
+	CHECK(mkdtemp(dir));
+	snprintf(image, sizeof(image), "%s/i.qcow2", dir);
+	snprintf(kernel, sizeof(kernel), "%s/k.elf", dir);
+	setenv("XDG_RUNTIME_DIR", dir, 1);
+	make_kernel();
+	int fd = open(image, O_CREAT | O_RDWR, 0600);
+	const struct qcow2_create o = { .size = 64 * MIB };
+	CHECK_EQ(qcow2_create(fd, &o), 0);
+	close(fd);
+}
+
+static void remove_files(void)
+{
+	char command[128];
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	CHECK_EQ(system(command), 0);
+}
+
+/* ---- a machine and its steps ---- */
+
+struct world {
+	struct machine_config cfg;
+	struct loop *loop;
+	struct backends hosts;
+	struct machine *m;
+	const char *const *args;
+
+	void (*steps[STEPS_MAX])(struct world *w);
+	unsigned int at;
+	struct machine_task task;
+	struct loop_timer pause; /* the guest runs for a while between two steps */
+
+	enum exit_status status; /* of the last snapshot operation */
+	char message[512];
+	unsigned int answers, rounds;
+	uint32_t count;
+	uint64_t file_blocks;
+	long fds, rss_kib;
+};
+
+static void run_step(void *opaque)
+{
+	struct world *w = opaque;
+	if (w->steps[w->at])
+		w->steps[w->at++](w);
+	else
+		machine_quit(w->m, EXIT_STATUS_OK);
+}
+
+/* The next step, after the guest has run for a while. */
+static void on_pause(void *opaque)
+{
+	struct world *w = opaque;
+	machine_when_stopped(w->m, &w->task);
+}
+
+static void next(struct world *w)
+{
+	loop_timer_arm(w->loop, &w->pause, clock_now_ns() + 100 * 1000000ULL);
+}
+
+static void on_answer(void *opaque, enum exit_status status, const char *message)
+{
+	struct world *w = opaque;
+	w->status = status;
+	snprintf(w->message, sizeof(w->message), "%s", message);
+	w->answers++;
+	if (status)
+		printf("    (%d: %s)\n", status, message);
+	next(w);
+}
+
+/* -> what the machine's life came to; @from: a snapshot to begin with, or NULL; @option: one more. */
+static enum exit_status live(struct world *w, const char *from, const char *option, const char *mem)
+{
+	char *argv[32] = { (char *)"charmvm",
+			   (char *)"--image",
+			   image,
+			   (char *)"--kernel",
+			   kernel,
+			   (char *)"--net",
+			   (char *)"none",
+			   (char *)"--console",
+			   (char *)"none" };
+	int argc = 9;
+	if (mem) {
+		argv[argc++] = (char *)"--mem";
+		argv[argc++] = (char *)mem;
+	}
+	if (from) {
+		argv[argc++] = (char *)"--from";
+		argv[argc++] = (char *)from;
+	}
+	if (option)
+		argv[argc++] = (char *)option;
+	CHECK_EQ(config_parse(&w->cfg, argc, argv), 0);
+	CHECK_EQ(loop_create(&w->loop), 0);
+	enum exit_status status = backends_open(&w->hosts, &w->cfg, w->loop);
+	CHECK_EQ(status, EXIT_STATUS_OK);
+	if (from)
+		status = snapshot_configure(&w->cfg, &w->hosts);
+	if (!status)
+		status = backends_connect(&w->hosts, &w->cfg, NULL);
+	if (!status)
+		status = machine_create(&w->cfg, &w->hosts, &w->m);
+	if (!status) {
+		w->at = 0;
+		w->task = (struct machine_task){ .fn = run_step, .opaque = w };
+		w->pause = (struct loop_timer){ .fn = on_pause, .opaque = w };
+		machine_when_stopped(w->m, &w->task);
+		status = machine_run(w->m);
+		loop_timer_disarm(w->loop, &w->pause);
+		machine_destroy(w->m);
+	}
+	CHECK_EQ(backends_close(&w->hosts), EXIT_STATUS_OK);
+	loop_destroy(w->loop);
+	return status;
+}
+
+/* qemu-img is the referee of what is in the image. */
+static void check_image(const char *listed)
+{
+	char command[512];
+	snprintf(command, sizeof(command), "qemu-img check -q %s", image);
+	CHECK_EQ(system(command), 0);
+	snprintf(command, sizeof(command),
+		 "qemu-img snapshot -l %s | awk 'NR>2{printf \"%%s,\", $2}' >%s/list", image, dir);
+	CHECK_EQ(system(command), 0);
+	char have[256] = "", path[128];
+	snprintf(path, sizeof(path), "%s/list", dir);
+	FILE *f = fopen(path, "r");
+	CHECK(f);
+	if (!fgets(have, sizeof(have), f))
+		have[0] = '\0';
+	fclose(f);
+	CHECK_STR(have, listed);
+}
+
+/* ---- what a guest would do, and looking at it ---- */
+
+static void mark(struct world *w, uint32_t v)
+{
+	uint8_t sector[SECTOR] = { 0 };
+	memcpy(sector, &v, sizeof(v));
+	CHECK_EQ(guestmem_write(&w->m->ram.mem, MARK_GPA, &v, sizeof(v)), 0);
+	CHECK_EQ(blk_pwrite(w->hosts.disks[0], sector, sizeof(sector), 4096), 0);
+}
+
+static uint32_t word_at(const struct world *w, uint64_t gpa)
+{
+	uint32_t v = 0;
+	CHECK_EQ(guestmem_read(&w->m->ram.mem, gpa, &v, sizeof(v)), 0);
+	return v;
+}
+
+static void check_mark(struct world *w, uint32_t v)
+{
+	uint8_t sector[SECTOR];
+	uint32_t on_disk;
+	CHECK_EQ(blk_pread(w->hosts.disks[0], sector, sizeof(sector), 4096), 0);
+	memcpy(&on_disk, sector, sizeof(on_disk));
+	CHECK_EQ(word_at(w, MARK_GPA), v);
+	CHECK_EQ(on_disk, v);
+}
+
+static void fill_bulk(struct world *w, uint64_t bytes, int v)
+{
+	memset(guestmem_ptr(&w->m->ram.mem, BULK_GPA, BULK_BYTES), v, bytes);
+}
+
+static void mark_111(struct world *w)
+{
+	mark(w, 111);
+	next(w);
+}
+static void mark_222(struct world *w)
+{
+	mark(w, 222);
+	next(w);
+}
+static void save_one(struct world *w)
+{
+	w->count = word_at(w, COUNT_GPA);
+	CHECK(w->count);
+	machine_snapshot_save(w->m, "one", "a note", on_answer, w);
+}
+static void save_two(struct world *w)
+{
+	machine_snapshot_save(w->m, "two", NULL, on_answer, w);
+}
+static void revert_one(struct world *w)
+{
+	machine_snapshot_revert(w->m, "one", on_answer, w);
+}
+static void is_well(struct world *w)
+{
+	CHECK_EQ(w->status, EXIT_STATUS_OK);
+	next(w);
+}
+static void is_refused(struct world *w)
+{
+	CHECK(w->status);
+	w->status = 0;
+	next(w);
+}
+static void is_111(struct world *w)
+{
+	check_mark(w, 111);
+	next(w);
+}
+static void is_222(struct world *w)
+{
+	check_mark(w, 222);
+	next(w);
+}
+/* Just started from "one": nothing has run yet. */
+static void count_is_of_then(struct world *w)
+{
+	uint32_t now = word_at(w, COUNT_GPA);
+	CHECK(now >= w->count && now - w->count < 1000);
+	w->count = now;
+	next(w);
+}
+static void count_went_on(struct world *w)
+{
+	CHECK(word_at(w, COUNT_GPA) != w->count);
+	next(w);
+}
+
+#define STEPS(...) .steps = { __VA_ARGS__ }
+
+/* ---- tests ---- */
+
+TEST(new_process_starts_from_ram_and_disk_of_one_instant)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well, mark_222, is_222) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	check_image("one,");
+	struct world v = { .count = w.count, STEPS(count_is_of_then, count_went_on, is_111) };
+	CHECK_EQ(live(&v, "one", "--discard", NULL), EXIT_STATUS_OK);
+	CHECK_EQ(v.cfg.mem_bytes, 64 * MIB);
+	check_image("one,");
+	remove_files();
+}
+
+TEST(present_disk_is_not_dropped_unless_told)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well, mark_222) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	struct world v = { STEPS(is_111) };
+	CHECK_EQ(live(&v, "one", NULL, NULL), EXIT_STATUS_FILE);
+	struct world u = { STEPS(is_111) };
+	CHECK_EQ(live(&u, "one", "--discard", NULL), EXIT_STATUS_OK);
+	/* Nothing was written since: there is nothing to drop. */
+	struct world t = { STEPS(is_111) };
+	CHECK_EQ(live(&t, "one", NULL, NULL), EXIT_STATUS_OK);
+	remove_files();
+}
+
+TEST(other_size_and_unknown_name_are_refused)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	struct world v = { STEPS(is_111) };
+	CHECK_EQ(live(&v, "one", "--discard", "128M"), EXIT_STATUS_FILE);
+	CHECK_EQ(live(&v, "none", "--discard", NULL), EXIT_STATUS_FILE);
+	check_image("one,");
+	remove_files();
+}
+
+static void save_one_again(struct world *w)
+{
+	machine_snapshot_save(w->m, "one", NULL, on_answer, w);
+}
+static void save_bad_name(struct world *w)
+{
+	machine_snapshot_save(w->m, "a\nb", NULL, on_answer, w);
+}
+
+TEST(refused_save_leaves_machine_and_image_as_they_were)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well, save_one_again, is_refused,
+				 save_bad_name, is_refused, is_111) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	check_image("one,");
+	remove_files();
+}
+
+TEST(running_machine_reverts_in_place)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well, mark_222, revert_one, is_well, is_111,
+				 count_went_on) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	check_image("one,");
+	remove_files();
+}
+
+/* ---- many times ---- */
+
+static long count_fds(void)
+{
+	long n = 0;
+	DIR *d = opendir("/proc/self/fd");
+	CHECK(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static uint64_t image_blocks(void)
+{
+	struct stat st;
+	CHECK_EQ(stat(image, &st), 0);
+	return (uint64_t)st.st_blocks;
+}
+
+static uint64_t image_bytes(void)
+{
+	struct stat st;
+	CHECK_EQ(stat(image, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+static void revert_again(struct world *w);
+static void on_reverted(void *opaque, enum exit_status status, const char *message)
+{
+	struct world *w = opaque;
+	w->status = status;
+	if (status)
+		printf("    (%d: %s)\n", status, message);
+	w->at--;
+	machine_when_stopped(w->m, &w->task);
+}
+static void revert_again(struct world *w)
+{
+	CHECK_EQ(w->status, EXIT_STATUS_OK);
+	if (w->rounds)
+		check_mark(w, 111);
+	if (w->rounds == 3) { /* everything that is made once has been made */
+		w->fds = count_fds();
+		w->file_blocks = image_bytes();
+	}
+	if (w->rounds++ == ROUNDS) {
+		next(w);
+		return;
+	}
+	mark(w, 1000 + w->rounds);
+	machine_snapshot_revert(w->m, "one", on_reverted, w);
+}
+static void nothing_leaked(struct world *w)
+{
+	CHECK_EQ(count_fds(), w->fds);
+	CHECK(image_bytes() <= w->file_blocks + 4 * MIB);
+	next(w);
+}
+
+TEST(many_reverts_leak_nothing)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well, revert_again, nothing_leaked) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	CHECK(w.rounds > ROUNDS);
+	check_image("one,");
+	remove_files();
+}
+
+/* ---- only what was written since ---- */
+
+static void fill_much(struct world *w)
+{
+	fill_bulk(w, BULK_BYTES, 0x5a);
+	next(w);
+}
+static void note_blocks(struct world *w)
+{
+	CHECK_EQ(w->status, EXIT_STATUS_OK);
+	w->file_blocks = image_blocks();
+	next(w);
+}
+static void fill_little(struct world *w)
+{
+	fill_bulk(w, MIB, 0x33);
+	next(w);
+}
+static void little_was_written(struct world *w)
+{
+	CHECK_EQ(w->status, EXIT_STATUS_OK);
+	uint64_t grown = (image_blocks() - w->file_blocks) * SECTOR;
+	printf("    (the second save took %llu KiB)\n", (unsigned long long)(grown >> 10));
+	CHECK(grown < 4 * MIB);
+	next(w);
+}
+static void bulk_is_as_left(struct world *w)
+{
+	const uint8_t *p = guestmem_ptr(&w->m->ram.mem, BULK_GPA, BULK_BYTES);
+	for (uint64_t i = 0; i < BULK_BYTES; i += 4096)
+		CHECK_EQ(p[i], i < MIB ? 0x33 : 0x5a);
+	next(w);
+}
+
+TEST(second_save_writes_what_changed_since_the_first)
+{
+	make_files();
+	struct world w = { STEPS(fill_much, save_one, note_blocks, fill_little, save_two,
+				 little_was_written) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	check_image("one,two,");
+	struct world v = { STEPS(bulk_is_as_left) };
+	CHECK_EQ(live(&v, "two", "--discard", NULL), EXIT_STATUS_OK);
+	remove_files();
+}
+
+static void save_three(struct world *w)
+{
+	machine_snapshot_save(w->m, "three", NULL, on_answer, w);
+}
+static void delete_one(struct world *w)
+{
+	machine_snapshot_delete(w->m, "one", on_answer, w);
+}
+
+TEST(save_after_a_restore_shares_with_what_it_came_from)
+{
+	make_files();
+	struct world w = { STEPS(fill_much, save_one, is_well) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	struct world v = { .file_blocks = image_blocks(),
+			   STEPS(fill_little, save_two, little_was_written, delete_one, is_well,
+				 bulk_is_as_left, save_three, is_well) };
+	CHECK_EQ(live(&v, "one", "--discard", NULL), EXIT_STATUS_OK);
+	check_image("two,three,");
+	struct world u = { STEPS(bulk_is_as_left) };
+	CHECK_EQ(live(&u, "three", "--discard", NULL), EXIT_STATUS_OK);
+	struct world t = { STEPS(bulk_is_as_left) };
+	CHECK_EQ(live(&t, "two", "--discard", NULL), EXIT_STATUS_OK);
+	remove_files();
+}
+
+/* ---- forks ---- */
+
+static struct world *original;
+
+static int co_delete_one(struct blk_node *n, void *arg)
+{
+	(void)arg;
+	return qcow2_co_snapshot_delete(n, "one");
+}
+static void original_cannot_delete_it(struct world *w)
+{
+	CHECK_EQ(qcow2_run(original->hosts.disks[0], co_delete_one, NULL), -EBUSY);
+	next(w);
+}
+static void fork_of_fork(struct world *w)
+{
+	struct world v = { STEPS(is_111, count_went_on, mark_222, is_222) };
+	CHECK_EQ(live(&v, "one", "--throw-away", NULL), EXIT_STATUS_OK);
+	next(w);
+}
+/* The original is stopped meanwhile, in the middle of its life. */
+static void fork_it(struct world *w)
+{
+	original = w;
+	struct world v = { STEPS(is_111, count_went_on, mark_222, is_222, fork_of_fork,
+				 original_cannot_delete_it, save_two, is_refused, is_222) };
+	CHECK_EQ(live(&v, "one", "--throw-away", NULL), EXIT_STATUS_OK);
+	next(w);
+}
+static void mark_333(struct world *w)
+{
+	mark(w, 333);
+	next(w);
+}
+static void is_333(struct world *w)
+{
+	check_mark(w, 333);
+	next(w);
+}
+
+TEST(forks_run_beside_the_original_and_change_nothing)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well, mark_333, fork_it, is_333, fork_it,
+				 delete_one, is_well, is_333) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	check_image("");
+	remove_files();
+}
+
+/* ---- a new life ---- */
+
+static void remember_generation(struct world *w)
+{
+	CHECK_EQ(w->status, EXIT_STATUS_OK);
+	w->count = word_at(w, ACPI_VM_GENERATION_GPA);
+	next(w);
+}
+static void generation_is_new(struct world *w)
+{
+	CHECK_EQ(w->status, EXIT_STATUS_OK);
+	uint32_t now = word_at(w, ACPI_VM_GENERATION_GPA);
+	CHECK(now != w->count);
+	w->count = now;
+	next(w);
+}
+
+TEST(every_revert_and_start_has_a_generation_of_its_own)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, remember_generation, revert_one,
+				 generation_is_new, revert_one, generation_is_new) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	struct world v = { .count = w.count, STEPS(generation_is_new) };
+	CHECK_EQ(live(&v, "one", "--discard", NULL), EXIT_STATUS_OK);
+	remove_files();
+}
+
+/* ---- a save that dies ---- */
+
+static struct machine_task killer;
+
+static void kill_child(void *opaque)
+{
+	char path[64], line[32] = "";
+	(void)opaque;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	FILE *f = fopen(path, "r");
+	CHECK(f && fgets(line, sizeof(line), f));
+	fclose(f);
+	CHECK_EQ(kill(atoi(line), SIGKILL), 0);
+}
+static void kill_me(void *opaque)
+{
+	(void)opaque;
+	kill(getpid(), SIGKILL);
+}
+/* The killer's turn comes in the same stop, right after the save has forked. */
+static void save_and_kill(struct world *w)
+{
+	machine_snapshot_save(w->m, "two", NULL, on_answer, w);
+	killer = (struct machine_task){ .fn = kill_child, .opaque = w };
+	machine_when_stopped(w->m, &killer);
+}
+
+TEST(save_whose_child_is_killed_leaves_the_image_as_it_was)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well, fill_much, save_and_kill, is_refused,
+				 is_111, save_two, is_well) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	check_image("one,two,");
+	remove_files();
+}
+
+static void save_and_die(struct world *w)
+{
+	machine_snapshot_save(w->m, "two", NULL, on_answer, w);
+	killer = (struct machine_task){ .fn = kill_me, .opaque = w };
+	machine_when_stopped(w->m, &killer);
+}
+
+TEST(killed_machine_leaves_nothing_that_the_next_one_does_not_clean)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	pid_t pid = fork();
+	if (!pid) {
+		struct world v = { STEPS(fill_much, save_and_die) };
+		live(&v, NULL, NULL, "64M");
+		_exit(1);
+	}
+	int status;
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFSIGNALED(status));
+	usleep(300000); /* its writer dies with it, and the image's lock with that */
+	check_image("one,charmvm:,");
+	struct world u = { STEPS(mark_222, is_222) };
+	CHECK_EQ(live(&u, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	check_image("one,");
+	remove_files();
+}
+
+/* ---- hostile data ---- */
+
+/* Flips a bit of the tree in the file: where the text "charmvm,machine-1" stands. */
+static void flip_a_bit(void)
+{
+	char command[512];
+	snprintf(command, sizeof(command),
+		 "o=$(grep -abo charmvm,machine-1 %s | head -n 1 | cut -d: -f1); "
+		 "printf X | dd of=%s bs=1 seek=$((o + 200)) conv=notrunc status=none",
+		 image, image);
+	CHECK_EQ(system(command), 0);
+}
+
+TEST(damaged_state_is_refused_and_the_machine_goes_on)
+{
+	make_files();
+	struct world w = { STEPS(mark_111, save_one, is_well) };
+	CHECK_EQ(live(&w, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	flip_a_bit();
+	struct world v = { STEPS(is_111) };
+	CHECK_EQ(live(&v, "one", "--discard", NULL), EXIT_STATUS_FILE);
+	struct world u = { STEPS(mark_222, revert_one, is_refused, is_222) };
+	CHECK_EQ(live(&u, NULL, NULL, "64M"), EXIT_STATUS_OK);
+	check_image("one,");
+	remove_files();
+}
+
+TEST_MAIN(T(new_process_starts_from_ram_and_disk_of_one_instant),
+	  T(present_disk_is_not_dropped_unless_told), T(other_size_and_unknown_name_are_refused),
+	  T(refused_save_leaves_machine_and_image_as_they_were),
+	  T(running_machine_reverts_in_place), T(many_reverts_leak_nothing),
+	  T(second_save_writes_what_changed_since_the_first),
+	  T(save_after_a_restore_shares_with_what_it_came_from),
+	  T(save_whose_child_is_killed_leaves_the_image_as_it_was),
+	  T(forks_run_beside_the_original_and_change_nothing),
+	  T(every_revert_and_start_has_a_generation_of_its_own),
+	  T(killed_machine_leaves_nothing_that_the_next_one_does_not_clean),
+	  T(damaged_state_is_refused_and_the_machine_goes_on))

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Command lines: what they mean, and what is said to those that mean nothing. */
+#include "vmm/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "tests/unit/test.h"
+#include "vmm/base/checked.h"
+#include "vmm/base/options.h"
+
+static struct machine_config cfg;
+static char said[1024]; /* on standard error */
+
+/* Parses a command line given as one string. */
+static int parse(const char *line)
+{
+	static char buf[1024];
+	char *argv[32] = { "charmvm" };
+	int argc = 1, fds[2], saved = dup(STDERR_FILENO);
+	snprintf(buf, sizeof(buf), "%s", line);
+	for (char *p = strtok(buf, " "); p; p = strtok(NULL, " "))
+		argv[argc++] = p;
+	CHECK_EQ(pipe(fds), 0);
+	dup2(fds[1], STDERR_FILENO);
+	close(fds[1]);
+	int err = config_parse(&cfg, argc, argv);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	ssize_t n = read(fds[0], said, sizeof(said) - 1);
+	said[n > 0 ? n : 0] = '\0';
+	close(fds[0]);
+	return err;
+}
+
+static bool says(const char *what)
+{
+	return strstr(said, what) != NULL;
+}
+
+TEST(an_image_is_all_that_is_needed)
+{
+	CHECK_EQ(parse("--image dir/charmed311.qcow2"), 0);
+	CHECK_STR(cfg.disks[0].path, "dir/charmed311.qcow2");
+	CHECK_STR(cfg.name, "charmed311");
+	CHECK_EQ(cfg.mem_bytes, GIB);
+	CHECK_EQ(cfg.cpus, 1);
+	CHECK(cfg.net);
+}
+
+TEST(image_is_the_first_disk_wherever_it_stands)
+{
+	CHECK_EQ(parse("-d a.raw,ro -d b.raw --image=c.qcow2"), 0);
+	CHECK_EQ(cfg.ndisks, 3);
+	CHECK_STR(cfg.disks[0].path, "c.qcow2");
+	CHECK_STR(cfg.disks[1].path, "a.raw");
+	CHECK(cfg.disks[1].read_only && !cfg.disks[2].read_only);
+}
+
+TEST(words_after_a_disk_are_its_own)
+{
+	CHECK_EQ(parse("-d a,,b.raw,on-error=stop,ro -d b.raw,on-error=report -d c,, -i d"), 0);
+	CHECK_STR(cfg.disks[1].path, "a,b.raw");
+	CHECK(cfg.disks[1].read_only && cfg.disks[1].on_error == VIRTIO_BLK_STOP);
+	CHECK(!cfg.disks[2].read_only && cfg.disks[2].on_error == VIRTIO_BLK_REPORT);
+	CHECK_STR(cfg.disks[3].path, "c,");
+	CHECK_EQ(cfg.disks[0].on_error, VIRTIO_BLK_STOP_WHEN_FULL);
+	CHECK_EQ(parse("-d a,rw"), -EINVAL);
+	CHECK(says("'rw' may not follow"));
+	CHECK_EQ(parse("-d a,"), -EINVAL);
+	CHECK_EQ(parse("-d a,on-error=explode"), -EINVAL);
+}
+
+TEST(disks_without_a_word_of_their_own_follow_the_option)
+{
+	CHECK_EQ(parse("-i a --on-disk-error stop -d b,on-error=report"), 0);
+	CHECK_EQ(cfg.disks[0].on_error, VIRTIO_BLK_STOP);
+	CHECK_EQ(cfg.disks[1].on_error, VIRTIO_BLK_REPORT);
+	CHECK_EQ(parse("-i a --on-disk-error sometimes"), -EINVAL);
+	CHECK(says("--on-disk-error sometimes"));
+}
+
+TEST(sizes_are_binary_and_checked)
+{
+	uint64_t v;
+	CHECK_EQ(options_parse_size("2G", &v), 0);
+	CHECK_EQ(v, 2 * GIB);
+	CHECK_EQ(options_parse_size("64MiB", &v), 0);
+	CHECK_EQ(v, 64 * MIB);
+	CHECK_EQ(options_parse_size("17", &v), 0);
+	CHECK_EQ(v, 17);
+	static const char *const bad[] = {
+		"", "G", "-1", "1X", "1GG", "99999999999E", "0x10", "1 G"
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		CHECK_EQ(options_parse_size(bad[i], &v), -EINVAL);
+}
+
+TEST(too_little_and_too_much_memory_are_refused)
+{
+	CHECK_EQ(parse("-i x --mem 10K"), -EINVAL);
+	CHECK(says("at least 64M"));
+	CHECK_EQ(parse("-i x --mem 900T"), -EINVAL);
+	CHECK(says("more than this host has"));
+	CHECK_EQ(parse("-i x --mem lots"), -EINVAL);
+	CHECK(says("not a size"));
+}
+
+TEST(impossible_numbers_of_vcpus_are_refused)
+{
+	CHECK_EQ(parse("-i x --cpus 0"), -EINVAL);
+	CHECK(says("1 to 64"));
+	CHECK_EQ(parse("-i x --cpus 65"), -EINVAL);
+	CHECK_EQ(parse("-i x --cpus 64"), 0);
+}
+
+TEST(unknown_option_suggests_the_nearest)
+{
+	CHECK_EQ(parse("--imgae x"), -EINVAL);
+	CHECK(says("unknown option --imgae; did you mean --image?"));
+	CHECK_EQ(parse("--xylophone"), -EINVAL);
+	CHECK(says("see charmvm --help"));
+}
+
+TEST(option_without_its_value_says_what_it_wants)
+{
+	CHECK_EQ(parse("--image"), -EINVAL);
+	CHECK(says("--image needs a value: --image FILE"));
+	CHECK_EQ(parse("-i x --verbose=3"), -EINVAL);
+	CHECK(says("takes no value"));
+}
+
+TEST(word_that_is_no_option_explains_how_to_start)
+{
+	CHECK_EQ(parse("disk.qcow2 -v"), -EINVAL);
+	CHECK(says("charmvm --image disk.qcow2"));
+}
+
+TEST(nothing_to_boot_is_an_error)
+{
+	CHECK_EQ(parse("--mem 1G"), -EINVAL);
+	CHECK(says("nothing to boot"));
+	CHECK_EQ(parse("-i x --initrd y"), -EINVAL);
+	CHECK(says("--initrd needs --kernel"));
+}
+
+TEST(every_complaint_is_one_line)
+{
+	static const char *const bad[] = { "--imgae x", "--mem", "-i x --mem 1", "-i x --net tap",
+					   "-i x -i y" };
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		CHECK_EQ(parse(bad[i]), -EINVAL);
+		CHECK(strchr(said, '\n') == said + strlen(said) - 1);
+	}
+}
+
+TEST_MAIN(T(an_image_is_all_that_is_needed), T(image_is_the_first_disk_wherever_it_stands),
+	  T(words_after_a_disk_are_its_own), T(disks_without_a_word_of_their_own_follow_the_option),
+	  T(sizes_are_binary_and_checked), T(too_little_and_too_much_memory_are_refused),
+	  T(impossible_numbers_of_vcpus_are_refused), T(unknown_option_suggests_the_nearest),
+	  T(option_without_its_value_says_what_it_wants),
+	  T(word_that_is_no_option_explains_how_to_start), T(nothing_to_boot_is_an_error),
+	  T(every_complaint_is_one_line))
