@@ -35,6 +35,14 @@ ends_within() {
 	wait "$2"
 }
 
+# Asks process $pid twice to end. The second signal waits until the first was taken: two of one kind that are both
+# still pending are one.
+ask_twice() { # FIRST SECOND [LOG]
+	kill "-$1" "$pid"
+	eventually 30 grep -q 'asked the guest to power down' "${3:-$work/log}" || return
+	kill "-$2" "$pid"
+}
+
 # expect VALUE WANTED WHAT
 expect() {
 	[ "$1" = "$2" ] || { echo "$3 is '$1', not '$2'"; return 1; }

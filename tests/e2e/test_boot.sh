@@ -33,9 +33,7 @@ again() {
 		--append "console=ttyS0 quiet panic=1 $1" --console "file:$work/console" </dev/null 2>"$work/log" &
 	pid=$!
 	eventually 100 has_booted 2 || { cat "$work/log" "$work/console"; return 1; }
-	kill -TERM $pid
-	sleep 0.3
-	kill -TERM $pid
+	ask_twice TERM TERM || return
 	ends_within 30 $pid || status=$?
 	expect $status 143 "exit status after two SIGTERM"
 }
@@ -50,9 +48,7 @@ stopped_guest_does_not_keep_the_process() {
 		--append "console=ttyS0 quiet tiny.do=spin" --console "file:$work/console" </dev/null 2>"$work/log" &
 	pid=$!
 	eventually 100 has_booted 1 || return
-	kill -INT $pid
-	sleep 0.3
-	kill -HUP $pid
+	ask_twice INT HUP || return
 	ends_within 30 $pid || status=$?
 	expect $status 129 "exit status"
 }
