@@ -22,6 +22,7 @@ enum {
 
 	FRAME_NONCE_BYTES = 16,
 	FRAME_HELLO_BYTES = 4 + FRAME_NONCE_BYTES,
+	FRAME_SEED_BYTES = 32,
 
 	AGENT_WINDOW_BYTES = 128 * 1024, /* unread data of a stream in one direction, at most */
 	AGENT_STREAMS_MAX = 32,
@@ -34,6 +35,7 @@ enum frame_type {
 	FRAME_HELLO,	 /* host: a new session begins; session 0 */
 	FRAME_WELCOME,	 /* guest: it has begun */
 	FRAME_TIME,	 /* host: the wall clock */
+	FRAME_SEED,	 /* host: random bytes, for the guest's generator */
 
 	FRAME_EXEC, /* host: opens a stream: flags, columns, rows */
 	FRAME_ARG,  /* host: one word of the command */

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The session with the host: its beginning, its frames, what is queued for it. */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/random.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "guest-kit/agent/agent.h"
 
@@ -98,6 +102,25 @@ static void set_time(const struct frame *f)
 		clock_settime(CLOCK_REALTIME, &then);
 }
 
+/* Mixed in alone, the bytes would not be felt before the kernel's next reseeding, up to a minute later. */
+static void seed(const struct frame *f)
+{
+	union {
+		struct rand_pool_info info;
+		uint8_t room[sizeof(struct rand_pool_info) + FRAME_SEED_BYTES];
+	} pool = { .info = { .entropy_count = FRAME_SEED_BYTES * 8, .buf_size = FRAME_SEED_BYTES } };
+	if (f->len != FRAME_SEED_BYTES)
+		return;
+	int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return; /* nothing that the host or a command could do about it */
+	memcpy(pool.info.buf, f->payload, FRAME_SEED_BYTES);
+	if (!ioctl(fd, RNDADDENTROPY, &pool))
+		ioctl(fd, RNDRESEEDCRNG);
+	explicit_bzero(&pool, sizeof(pool));
+	close(fd);
+}
+
 static void take(struct agent *a, const struct frame *f)
 {
 	if (f->type == FRAME_HELLO && !f->session) {
@@ -109,6 +132,8 @@ static void take(struct agent *a, const struct frame *f)
 	struct stream *s = stream_find(a, f->stream);
 	if (f->type == FRAME_TIME)
 		set_time(f);
+	else if (f->type == FRAME_SEED)
+		seed(f);
 	else if (f->type == FRAME_EXEC && !s)
 		stream_open(a, f);
 	else if (s)

@@ -127,6 +127,14 @@ static void send_time(struct agent *a)
 	agent_to_guest(a, FRAME_TIME, 0, payload, sizeof(payload));
 }
 
+static void send_seed(struct agent *a)
+{
+	uint8_t bytes[FRAME_SEED_BYTES];
+	if (getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes))
+		agent_to_guest(a, FRAME_SEED, 0, bytes, sizeof(bytes));
+	explicit_bzero(bytes, sizeof(bytes));
+}
+
 static void on_welcome(struct agent *a, const struct frame *f)
 {
 	struct list *pos, *next;
@@ -143,6 +151,7 @@ static void on_welcome(struct agent *a, const struct frame *f)
 	memcpy(a->welcome, f->payload, a->welcome_len);
 	log_info("the guest's agent answers");
 	send_time(a);
+	send_seed(a);
 	list_for_each_safe (pos, next, &a->conns)
 		agent_conn_session_began(list_entry(pos, struct agent_conn, link));
 }
