@@ -115,6 +115,7 @@ static int bind_ports(struct backends *b, const struct machine_config *cfg)
 {
 	struct ports_config ports = { .name = cfg->name,
 				      .code = cfg->code,
+				      .ssh_suffices = cfg->throw_away,
 				      .exposed = cfg->exposed };
 	for (unsigned int i = 0; i < cfg->nforwards; i++) {
 		struct forward_spec spec;
@@ -220,8 +221,10 @@ enum exit_status backends_connect(struct backends *b, const struct machine_confi
 	if (status)
 		return status;
 	/* A guest from a snapshot has the host key that it was booted with, whatever this machine is called. */
-	b->have_keys = cfg->net && !cfg->transient &&
-		       !keys_ensure(&b->keys, cfg->from ? cfg->name : b->record.name);
+	if (!b->keys_name[0] || !keys_exist(b->keys_name))
+		snprintf(b->keys_name, sizeof(b->keys_name), "%s",
+			 cfg->from ? cfg->name : b->record.name);
+	b->have_keys = cfg->net && !cfg->transient && !keys_ensure(&b->keys, b->keys_name);
 	status = publish(b);
 	return status ? status : open_streams(b, cfg, quit);
 }

@@ -152,6 +152,13 @@ int keys_machine_dir(const char *name, char *out)
 	return err ? err : paths_join(out, data, "machines", name, NULL);
 }
 
+bool keys_exist(const char *name)
+{
+	char dir[PATH_MAX], path[PATH_MAX];
+	return !keys_machine_dir(name, dir) && !paths_join(path, dir, "host", NULL) &&
+	       !access(path, F_OK);
+}
+
 int keys_forget(const char *name)
 {
 	char dir[PATH_MAX], path[PATH_MAX];

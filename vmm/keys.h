@@ -10,6 +10,7 @@
 #define VMM_KEYS_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 struct keys {
 	char user_key[PATH_MAX];    /* path of the user's private key */
@@ -26,6 +27,8 @@ struct keys {
 int keys_ensure(struct keys *k, const char *name);
 void keys_free(struct keys *k);
 
+/* Is there a host key of a machine called @name? */
+bool keys_exist(const char *name);
 /* Where the host key of the machine @name is. out: PATH_MAX. -> 0 or -errno. */
 int keys_machine_dir(const char *name, char *out);
 /* The host key of @name goes with the machine that is called @to from now on; one of an earlier machine of that name is

@@ -23,6 +23,9 @@ enum {
 	BASE_FREE = 9000,
 	CODE_MIN = 10,
 	CODE_MAX = 99,
+	/* Where there are more machines than two digits count: 22NNN, SSH only, and not chosen by --code. */
+	BASE_SSH_LONG = 22000,
+	CODE_LONG_MAX = 999,
 };
 
 /* Codes that no Python has: where a set moves when its own is taken. */
@@ -63,7 +66,8 @@ static unsigned int make_set(const struct ports_exposed *e, unsigned int code, b
 			     struct forward_spec set[PORTS_SET_MAX])
 {
 	unsigned int n = 0, port = BASE_NOTEBOOK + code;
-	set[n++] = one_port(e, BASE_SSH + code, PORT_SSH, e->ssh);
+	set[n++] = one_port(e, (code > CODE_MAX ? BASE_SSH_LONG : BASE_SSH) + code, PORT_SSH,
+			    e->ssh);
 	if (!full)
 		return n;
 	set[n++] = one_port(e, port, port, e->notebook);
@@ -107,7 +111,8 @@ static unsigned int candidate(const struct ports_result *r, unsigned int i)
 	for (unsigned int code = CODE_MAX; code > 39; code--)
 		if (!memchr(spare_codes, (int)code, sizeof(spare_codes)) && !i--)
 			return code;
-	return 0;
+	i += CODE_MAX + 1;
+	return i <= CODE_LONG_MAX ? i : 0;
 }
 
 static int no_set_left(const struct ports_result *r, int err)
@@ -138,17 +143,10 @@ static int bind_chosen(const struct ports_config *cfg, struct forward_list *l,
 	return err;
 }
 
-int ports_bind(const struct ports_config *cfg, struct forward_list *l, struct ports_result *out)
+/* The first set of the candidates that nobody has a port of. */
+static int bind_free(const struct ports_config *cfg, struct forward_list *l,
+		     struct ports_result *out)
 {
-	memset(out, 0, sizeof(*out));
-	out->wanted = ports_code_of_name(cfg->name);
-	out->full_set = out->wanted != 0;
-	if (cfg->code && (cfg->code < CODE_MIN || cfg->code > CODE_MAX)) {
-		log_error("--code %u: a code has two digits, 10 to 99", cfg->code);
-		return -EINVAL;
-	}
-	if (cfg->code)
-		return bind_chosen(cfg, l, out);
 	int err = -EADDRINUSE;
 	unsigned int code;
 	for (unsigned int i = 0; err == -EADDRINUSE && (code = candidate(out, i)); i++) {
@@ -160,6 +158,25 @@ int ports_bind(const struct ports_config *cfg, struct forward_list *l, struct po
 			out->taken_port = taken;
 			holder_of_port(false, taken, out->taken_by);
 		}
+	}
+	return err;
+}
+
+int ports_bind(const struct ports_config *cfg, struct forward_list *l, struct ports_result *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->wanted = ports_code_of_name(cfg->name);
+	out->full_set = out->wanted != 0;
+	if (cfg->code && (cfg->code < CODE_MIN || cfg->code > CODE_MAX)) {
+		log_error("--code %u: a code has two digits, 10 to 99", cfg->code);
+		return -EINVAL;
+	}
+	if (cfg->code)
+		return bind_chosen(cfg, l, out);
+	int err = bind_free(cfg, l, out);
+	if (err == -EADDRINUSE && out->full_set && cfg->ssh_suffices) {
+		out->full_set = false;
+		err = bind_free(cfg, l, out);
 	}
 	return err ? no_set_left(out, err) : 0;
 }

@@ -28,6 +28,7 @@ struct ports_exposed {
 struct ports_config {
 	const char *name;  /* the image's: "charmed311", or with ".qcow2" behind */
 	unsigned int code; /* --code: this one or none; 0: by name, or a free one */
+	bool ssh_suffices; /* where no whole set is free, SSH alone will do: one of very many machines */
 	struct ports_exposed exposed;
 };
 

@@ -7,7 +7,8 @@
  * it had for machines without it.
  *
  *   /            "charmvm,machine-1": writer, note (text), time-s (u64), arch ("x86-64"),
- *                mem-bytes (u64), cpus (u32), ram-unit (u32), disk-bytes (u64)
+ *                mem-bytes (u64), cpus (u32), ram-unit (u32), disk-bytes (u64), host-key (text: the name of the
+ *                machine that the guest's SSH host key was made for; else the image's)
  *   /devices/NAME  a node for each device, by its name: its own compatible string and properties
  *   /chips       vmm/x86/chips.h
  *   /processor   "charmvm,x86-processor-1": cpuid, vmm/x86/cpuid.h

@@ -208,6 +208,13 @@ static void configure(struct machine_config *cfg, const struct snapshot *s)
 		cfg->agent = has_device(s, "channels");
 }
 
+/* A name goes into a path: one that no machine may have is none. */
+static void read_keys_name(const struct snapshot *s, char out[CONFIG_NAME_MAX + 1])
+{
+	if (state_get_str(s->root, "host-key", out, CONFIG_NAME_MAX + 1) || !config_name_ok(out))
+		*out = '\0';
+}
+
 enum exit_status snapshot_configure(struct machine_config *cfg, struct backends *hosts)
 {
 	char why[MESSAGE_BYTES] = "";
@@ -226,6 +233,7 @@ enum exit_status snapshot_configure(struct machine_config *cfg, struct backends 
 		status = EXIT_STATUS_FILE;
 	}
 	configure(cfg, &s);
+	read_keys_name(&s, hosts->keys_name);
 	if (!cfg->net && (cfg->nforwards || cfg->pcap)) {
 		log_error("%s: snapshot '%s' is of a machine without a network: nothing for "
 			  "--forward or --pcap",

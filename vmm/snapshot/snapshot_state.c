@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "vmm/backends.h"
 #include "vmm/machine_priv.h"
 #include "vmm/snapshot/snapshot_head.h"
 #include "vmm/x86/cpuid.h"
@@ -21,6 +22,7 @@ static int put_all(struct machine *m, const struct snapshot_state_config *cfg,
 	state_put_u32(w, "ram-unit", cfg->ram_unit);
 	state_put_u64(w, "ram-units", cfg->ram_units);
 	state_put_u64(w, "disk-bytes", cfg->disk_bytes);
+	state_put_str(w, "host-key", m->hosts->keys_name);
 	machine_save_devices(m, w);
 	state_begin(w, "processor", x86_processor_compatible);
 	int err = x86_cpuid_save(m->vcpus, w);

@@ -147,6 +147,13 @@ TEST(sets_of_one_name_take_all_codes_and_then_fail)
 	CHECK(strstr(said, "port 2234 is taken by"));
 	CHECK(strstr(said, "--code"));
 	CHECK_EQ(forward_list_count(&last.l), 0);
+	/* One for which SSH suffices. */
+	const struct ports_config one = { .name = "charmed34", .ssh_suffices = true };
+	CHECK_EQ(ports_bind(&one, &last.l, &last.r), 0);
+	CHECK(!last.r.full_set);
+	CHECK_EQ(forward_list_count(&last.l), 2);
+	CHECK(forward_list_has(&last.l, false, 2299));
+	forward_list_fini(&last.l);
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
 		forward_list_fini(&b[i].l);
 }
@@ -188,7 +195,7 @@ TEST(port_forwarded_by_hand_stays_as_it_is)
 
 TEST(many_other_images_find_codes)
 {
-	enum { MANY = 30 };
+	enum { MANY = 75, OF_TWO_DIGITS = 60 };
 	struct bound b[MANY];
 	for (int i = 0; i < MANY; i++) {
 		CHECK_EQ(bind_name(&b[i], "debian12", 0), 0);
@@ -196,7 +203,10 @@ TEST(many_other_images_find_codes)
 		for (int j = 0; j < i; j++)
 			CHECK(b[i].r.code != b[j].r.code);
 		CHECK(b[i].r.code > 39);
+		CHECK_EQ(b[i].r.code > 99, i >= OF_TWO_DIGITS);
 	}
+	CHECK_EQ(b[OF_TWO_DIGITS].r.code, 100);
+	CHECK(forward_list_has(&b[OF_TWO_DIGITS].l, false, 22100));
 	for (int i = 0; i < MANY; i++)
 		forward_list_fini(&b[i].l);
 }
