@@ -43,6 +43,16 @@ machine_is_seen_asked_and_stopped() {
 	expect $? 8 "exit status without a machine" && grep -q "'vm'" "$work/stderr"
 }
 
+# Its record is there before its memory and its socket are.
+machine_that_is_starting_is_waited_for() {
+	"$charmvm" --name vm --kernel "$kernels/cloud-6.1/vmlinux" --initrd "$tiny_initrd" --net none \
+		--append "console=ttyS0 quiet panic=1 tiny.do=sleep" --console none </dev/null 2>"$work/log" &
+	pid=$!
+	trap 'kill -9 $pid 2>/dev/null' EXIT
+	until [ -s "$XDG_RUNTIME_DIR/charmvm/vm.json" ]; do sleep 0.01; done
+	"$charmvm" status vm >"$work/stdout" || { cat "$work/log"; return 1; }
+	end
+}
 ports_come_and_go_while_it_runs() {
 	start --forward 127.0.0.1:18300:80 || return
 	"$charmvm" forward add vm 127.0.0.1:18301:81 || return
@@ -175,7 +185,7 @@ hostile_clients_do_no_harm() {
 	expect "$(fact state)" running "state after them" && end
 }
 
-run_tests machine_is_seen_asked_and_stopped machine_in_the_background_has_a_console_and_a_log \
+run_tests machine_is_seen_asked_and_stopped machine_that_is_starting_is_waited_for machine_in_the_background_has_a_console_and_a_log \
 	console_that_is_elsewhere_is_said suspended_machine_goes_on_at_its_next_start ports_come_and_go_while_it_runs \
 	guest_that_does_not_listen_is_stopped_after_the_time \
 	paused_machine_stands_still_until_it_is_resumed snapshots_are_saved_told_reverted_to_renamed_and_deleted \

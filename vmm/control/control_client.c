@@ -18,7 +18,7 @@
 #include "vmm/control/control.h"
 #include "vmm/control/control_path.h"
 
-enum { GREETING_TIMEOUT_MS = 30000 };
+enum { GREETING_TIMEOUT_MS = 30000, LISTEN_TIMEOUT_MS = 30000, LOOK_AGAIN_MS = 20 };
 
 /* ---- lines ---- */
 
@@ -118,12 +118,24 @@ static const char *explain(int err)
 {
 	switch (err) {
 	case -ENOENT:
-	case -ECONNREFUSED: return "it does not listen yet, or is about to end; try again";
+	case -ECONNREFUSED: return "it does not listen; it is starting still, or about to end";
 	case -ETIMEDOUT: return "it does not answer; is it stopped (SIGSTOP), or the host busy?";
 	case -EPROTO: return "its charmvm speaks another protocol; use the one that started it";
 	case -EPIPE: return "it ended before it answered";
 	default: return strerror(-err);
 	}
+}
+
+/* A machine that starts has its record before its disks and its memory are there, and listens after that. */
+static int connect_when_it_listens(struct control_client *c, const struct record *r)
+{
+	const uint64_t deadline_ns = clock_now_ns() + LISTEN_TIMEOUT_MS * NS_PER_MS;
+	int err;
+	while (((err = control_client_connect(c, r, GREETING_TIMEOUT_MS)) == -ENOENT ||
+		err == -ECONNREFUSED) &&
+	       record_is_running(r) && clock_now_ns() < deadline_ns)
+		poll(NULL, 0, LOOK_AGAIN_MS);
+	return err;
 }
 
 enum exit_status control_client_open(struct control_client *c, const char *name)
@@ -132,7 +144,7 @@ enum exit_status control_client_open(struct control_client *c, const char *name)
 	*c = (struct control_client){ .fd = -1 };
 	if (record_find(&r, name))
 		return EXIT_STATUS_NO_MACHINE;
-	int err = control_client_connect(c, &r, GREETING_TIMEOUT_MS);
+	int err = connect_when_it_listens(c, &r);
 	c->timeout_ms = -1;
 	if (!err)
 		return EXIT_STATUS_OK;

@@ -23,7 +23,7 @@ struct control_client {
 typedef void control_progress_fn(void *opaque, const json_t *progress);
 
 /* Connects to the running machine @name (NULL: the only one) and reads its greeting. -> EXIT_STATUS_OK and an open
- * client, or _NO_MACHINE, _FAILED with one line logged. */
+ * client, or _NO_MACHINE, _FAILED with one line logged. One that is starting is waited for, up to half a minute. */
 enum exit_status control_client_open(struct control_client *c, const char *name);
 /* The same for a record that was found, with nothing logged. -> 0 or -errno. */
 int control_client_connect(struct control_client *c, const struct record *r, int timeout_ms);
