@@ -80,6 +80,9 @@ int qcow2_co_vm_extents(struct blk_node *n, const char *id_or_name, struct qcow2
 int qcow2_co_vm_read(struct blk_node *n, const struct qcow2_vm_extent *v, uint32_t count, void *buf,
 		     uint64_t len, uint64_t vm_off);
 
+/* Writes into the open reservation (qcow2_co_reserve), at the file's own offset; multiples of 512. -> -EINVAL outside of it. */
+int qcow2_co_vm_write(struct blk_node *n, const void *buf, uint64_t bytes, uint64_t host_off);
+
 /* The descriptor of the file that the extents are in, the node's; -1 where it is no plain file. */
 int qcow2_vm_fd(const struct blk_node *n);
 

@@ -176,3 +176,13 @@ int qcow2_co_reserve(struct blk_node *n, uint64_t bytes, uint64_t *host_off)
 	co_mutex_unlock(&q->alloc_lock);
 	return err;
 }
+
+int qcow2_co_vm_write(struct blk_node *n, const void *buf, uint64_t bytes, uint64_t host_off)
+{
+	const struct qcow2 *q = q_node(n);
+	const uint64_t from = q->reserved_from << q->cluster_bits,
+		       room = q->reserved_n << q->cluster_bits;
+	if (host_off < from || host_off - from > room || bytes > room - (host_off - from))
+		return -EINVAL;
+	return blk_co_write(n->file, buf, bytes, host_off);
+}

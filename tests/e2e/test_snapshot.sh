@@ -63,7 +63,15 @@ forks() { # PID-OF-THE-ORIGINAL
 	expect "$(cut -d' ' -f3 "$work/drawn" | sort -u | wc -l)" 9 "how many different random numbers they drew" || return
 	kill -9 "$(jq '.[1].pid' "$work/forks")"
 	for name in $(jq -r '.[0, 2].name' "$work/forks"); do "$charmvm" stop "$name" --now || return; done
-	eventually 10 "$charmvm" snapshot delete warm vm && pid=$1 && end_machine vm && image_is_sound ''
+	"$charmvm" fork vm --from warm --keep "$work/own.qcow2" || { cat "$work/log"; return 1; }
+	eventually 10 "$charmvm" snapshot delete warm vm || return # its clusters are nothing to the kept one
+	is_a_machine_of_its_own own && pid=$1 && end_machine vm && image_is_sound ''
+}
+is_a_machine_of_its_own() { # NAME
+	eventually 60 fork_counts "$1" 6 || { "$charmvm" logs "$1"; return 1; }
+	"$charmvm" stop "$1" --now && qemu-img check -q "$work/$1.qcow2" || return
+	expect "$(qemu-img info --output=json "$work/$1.qcow2" | jq -r '.["backing-filename"], .snapshots[].name' | xargs)" \
+		"null warm" "its backing file and snapshots"
 }
 # What its console has said so far is kept; each look adds to it.
 fork_counts() { # NAME TIMES

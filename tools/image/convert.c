@@ -49,6 +49,13 @@ static int set_compress(void *cfg, const char *value)
 	return 0;
 }
 
+static int set_machine(void *cfg, const char *value)
+{
+	(void)value;
+	((struct convert *)cfg)->machine = true;
+	return 0;
+}
+
 static int set_into_existing(void *cfg, const char *value)
 {
 	(void)value;
@@ -142,6 +149,7 @@ static const struct option_spec options[] = {
 	{ "backing-format", 'F', "FORMAT", "of the backing file", set_backing_format },
 	{ "options", 'o', "NAME=VALUE,...", "of the format: cluster_size=64k, ...", set_options },
 	{ "snapshot", 'l', "NAME", "the disk as it was in this snapshot", set_snapshot },
+	{ "machine", 0, NULL, "with -l: and that snapshot itself, with its machine", set_machine },
 	{ "no-create", 'n', NULL, "write into TARGET, which is there", set_into_existing },
 	{ "target-is-zero", 0, NULL, "with -n: TARGET reads as zeroes", set_target_is_zero },
 	{ "sparse", 'S', "BYTES", "zeroes in a row that are left out (4k); 0: none", set_sparse },
@@ -170,6 +178,10 @@ static int check_options(const struct convert *c)
 	const char *wrong = NULL;
 	if (c->compress && strcmp(c->o.format, "qcow2"))
 		wrong = "-c needs -O qcow2: a raw image is not compressed";
+	else if (c->machine && (!c->snapshot || strcmp(c->o.format, "qcow2")))
+		wrong = "--machine goes with -l NAME and -O qcow2: it is a snapshot's";
+	else if (c->machine && c->into_existing)
+		wrong = "--machine makes a new image: it does not go with -n";
 	else if (c->o.has_size)
 		wrong = "convert takes no size: the copy has its source's; then charmvm image "
 			"resize";

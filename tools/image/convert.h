@@ -14,6 +14,7 @@ struct convert {
 	const char *from_format, *snapshot;
 	uint32_t sparse_bytes;
 	unsigned int threads;
+	bool machine; /* the snapshot comes along, with its machine */
 	bool compress, into_existing, target_is_zero, dense, progress, quiet, share;
 };
 

@@ -16,6 +16,7 @@
 #include "devices/block/qcow2.h"
 #include "devices/block/qcow2_create.h"
 #include "tools/image/copy.h"
+#include "tools/image/copy_machine.h"
 #include "tools/image/output.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"
@@ -80,6 +81,8 @@ static int fill(const struct convert *c, struct loop *l, struct blk_node *from, 
 		err = open_backing(c, l, to);
 	if (!err)
 		err = copy(c, l, from, to);
+	if (!err && c->machine)
+		err = image_copy_machine(from, c->snapshot, to, c->progress, c->quiet);
 	if (!err && (err = blk_flush(to)))
 		log_error("%s: cannot be written: %s", path, strerror(-err));
 	int err2 = blk_close(to);
@@ -96,6 +99,8 @@ static int make_and_fill(struct convert *c, struct loop *l, struct blk_node *fro
 	if (err)
 		return err;
 	c->o.q.size = blk_size(from);
+	if (c->machine && !c->o.q.cluster_bytes)
+		c->o.q.cluster_bytes = 1u << qcow2_header_of(from)->cluster_bits;
 	err = format_options_make(&c->o, out.fd, path);
 	if (!err)
 		err = format_options_preallocate(&c->o, &out);
@@ -113,6 +118,8 @@ int convert_run(struct convert *c)
 	struct blk_node *from = NULL;
 	unsigned int flags = c->share ? BLK_OPEN_NO_LOCK : 0;
 	int err = image_open(&loop, c->words.v[0], c->from_format, flags, c->snapshot, &from);
+	if (!err && c->machine)
+		err = image_need_qcow2(from, "snapshots");
 	if (!err && c->into_existing)
 		err = fill(c, loop, from, c->words.v[1]);
 	else if (!err)

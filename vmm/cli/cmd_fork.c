@@ -3,7 +3,7 @@
 /*
  * How it works. Each fork is a process of its own, made by fork(2) of this one and started as "charmvm --image F --from NAME
  * --throw-away --detach --no-wait" would be: memory and disk are the snapshot's clusters, its writes go to an unlinked
- * overlay. All of them start at once; each says its name through a pipe when it runs, and this process ends when the last one
+ * overlay. One that is kept has the snapshot exported into an image of its own first, and runs from there. All of them start at once; each says its name through a pipe when it runs, and this process ends when the last one
  * does. If one cannot start, those that have started stay, and the status is the first failure's.
  */
 #include <errno.h>
@@ -32,6 +32,7 @@ struct fork_args {
 	struct snapshot_args where; /* the first member: its vm.name is the operand */
 	const char *from;
 	const char *name;
+	const char *keep;
 	uint64_t n;
 };
 
@@ -52,6 +53,12 @@ static int set_from(void *cfg, const char *value)
 static int set_name(void *cfg, const char *value)
 {
 	((struct fork_args *)cfg)->name = value;
+	return 0;
+}
+
+static int set_keep(void *cfg, const char *value)
+{
+	((struct fork_args *)cfg)->keep = value;
 	return 0;
 }
 
@@ -77,12 +84,14 @@ static const struct option_spec options[] = {
 	  "fork from this image, whether its machine runs or not; needs --from", set_image },
 	{ "name", 0, "NAME",
 	  "call them NAME-1, NAME-2, ... [the image's, with the next free number]", set_name },
+	{ "keep", 0, "OUT",
+	  "one that is no throw-away: OUT is its image, with all that the snapshot has", set_keep },
 	VM_OPTION_JSON,
 };
 
 static const struct command_spec command = {
-	.usage = "charmvm fork [VM] [-n N] [--from NAME] [--name NAME] [--json]\n"
-		 "       charmvm fork --image FILE --from NAME [-n N] [--name NAME] [--json]",
+	.usage = "charmvm fork [VM] [-n N | --keep OUT] [--from NAME] [--name NAME] [--json]\n"
+		 "       charmvm fork --image FILE --from NAME [-n N | --keep OUT] [--name NAME] [--json]",
 	.about = "Starts machines in the background that go on from a snapshot, each with a "
 		 "throw-away disk, a "
 		 "network\nand ports of its own. Prints the name and the SSH port of each.",
@@ -123,14 +132,15 @@ be_the_machine(const struct fork_args *a, const char *image, unsigned int i, int
 				 (char *)(uintptr_t)image,
 				 from,
 				 (char *)(uintptr_t)a->from,
-				 throw_away,
 				 detach,
 				 no_wait };
-	int argc = 8;
+	int argc = 7;
+	if (!a->keep)
+		argv[argc++] = throw_away;
 	if (a->name) {
 		snprintf(name, sizeof(name), "%s-%u", a->name, i + 1);
 		argv[argc++] = name_option;
-		argv[argc++] = name;
+		argv[argc++] = a->keep ? (char *)(uintptr_t)a->name : name;
 	}
 	dup2(out, STDOUT_FILENO);
 	close(out);
@@ -220,6 +230,13 @@ static int fork_all(const struct fork_args *a, const char *image)
 	return status;
 }
 
+/* A machine with an image of its own, which nothing that happens to the original's can touch. */
+static int fork_kept(const struct fork_args *a, const char *image)
+{
+	int status = (int)snapshot_export(image, a->from, a->keep);
+	return status ? status : fork_all(a, a->keep);
+}
+
 int cmd_fork(int argc, char **argv)
 {
 	struct fork_args a = { .n = 1 };
@@ -232,13 +249,18 @@ int cmd_fork(int argc, char **argv)
 				 : "--image needs --from NAME: the snapshot to fork");
 		return EXIT_STATUS_USAGE;
 	}
+	if (a.keep && a.n != 1) {
+		log_error("--keep is for one machine, not for %llu", (unsigned long long)a.n);
+		return EXIT_STATUS_USAGE;
+	}
 	status = a.where.image ? EXIT_STATUS_OK : (int)snapshot_online_image(&a.where, &image);
 	if (!status && !a.from) {
 		status = (int)save_fresh(&a, fresh);
 		a.from = fresh;
 	}
 	if (!status)
-		status = fork_all(&a, a.where.image ? a.where.image : image);
+		status = a.keep ? fork_kept(&a, a.where.image ? a.where.image : image)
+				: fork_all(&a, a.where.image ? a.where.image : image);
 	free(image);
 	return status;
 }

@@ -115,6 +115,24 @@ static enum exit_status do_rename(const struct snapshot_args *a)
  * A snapshot's clusters stay as they are as long as it is there, so they may be read beside the machine that
  * writes others.
  */
+enum exit_status snapshot_export(const char *image, const char *name, const char *to)
+{
+	char convert[] = "convert", share[] = "-U", format[] = "-O", qcow2[] = "qcow2", of[] = "-l",
+	     machine[] = "--machine";
+	char *argv[] = { convert,
+			 convert,
+			 share,
+			 format,
+			 qcow2,
+			 machine,
+			 of,
+			 (char *)(uintptr_t)name,
+			 (char *)(uintptr_t)image,
+			 (char *)(uintptr_t)to,
+			 NULL };
+	return image_main((int)ARRAY_SIZE(argv) - 1, argv) ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
+}
+
 static enum exit_status do_export(const struct snapshot_args *a)
 {
 	char *image = NULL;
@@ -123,20 +141,10 @@ static enum exit_status do_export(const struct snapshot_args *a)
 		if (status)
 			return status;
 	}
-	char convert[] = "convert", share[] = "-U", to[] = "-O", qcow2[] = "qcow2", of[] = "-l";
-	char *argv[] = { convert,
-			 convert,
-			 share,
-			 to,
-			 qcow2,
-			 of,
-			 (char *)(uintptr_t)a->words[0],
-			 a->image ? (char *)(uintptr_t)a->image : image,
-			 (char *)(uintptr_t)a->words[1],
-			 NULL };
-	int failed = image_main((int)ARRAY_SIZE(argv) - 1, argv);
+	enum exit_status status =
+		snapshot_export(a->image ? a->image : image, a->words[0], a->words[1]);
 	free(image);
-	return failed ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
+	return status;
 }
 
 #define WHERE " [VM | --image FILE]"
@@ -144,7 +152,7 @@ static const struct verb verbs[] = {
 	{ "delete", 1, "charmvm snapshot delete NAME" WHERE,
 	  "Deletes a snapshot; what only it held is free for others.", do_delete },
 	{ "export", 2, "charmvm snapshot export NAME OUT" WHERE,
-	  "Writes the disk of a snapshot into OUT, a qcow2 image of its own.", do_export },
+	  "Writes a snapshot, its disk and its machine, into OUT, a qcow2 image of its own.", do_export },
 	{ "list", 0, "charmvm snapshot list" WHERE " [--json]",
 	  "Lists the snapshots, oldest first.", do_list },
 	{ "rename", 2, "charmvm snapshot rename NAME NEW" WHERE, "Gives a snapshot another name.",

@@ -30,6 +30,9 @@ enum exit_status snapshot_offline_list(const struct snapshot_args *a, json_t **t
 enum exit_status snapshot_offline_change(const struct snapshot_args *a, const char *verb,
 					 const char *name, const char *to);
 
+/* The snapshot @name of @image, with its machine, as an image of its own; @image may be in use. Logged. */
+enum exit_status snapshot_export(const char *image, const char *name, const char *to);
+
 /* For people, snapshot_print.c; @table: snapshot_table_co()'s. */
 void snapshot_print_list(const json_t *table);
 void snapshot_print_tree(const json_t *table);
