@@ -32,7 +32,8 @@ struct backends {
 	struct record record;
 	struct keys keys;
 	bool have_keys;
-	char keys_name[CONFIG_NAME_MAX + 1]; /* the machine that the guest's host key was made for */
+	char keys_name[CONFIG_NAME_MAX +
+		       1]; /* the machine that the guest's host key was made for */
 	struct forward_list forwards;
 	struct ports_result ports;
 	struct net_backend *net; /* NULL: --net none */

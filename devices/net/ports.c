@@ -66,8 +66,8 @@ static unsigned int make_set(const struct ports_exposed *e, unsigned int code, b
 			     struct forward_spec set[PORTS_SET_MAX])
 {
 	unsigned int n = 0, port = BASE_NOTEBOOK + code;
-	set[n++] = one_port(e, (code > CODE_MAX ? BASE_SSH_LONG : BASE_SSH) + code, PORT_SSH,
-			    e->ssh);
+	set[n++] =
+		one_port(e, (code > CODE_MAX ? BASE_SSH_LONG : BASE_SSH) + code, PORT_SSH, e->ssh);
 	if (!full)
 		return n;
 	set[n++] = one_port(e, port, port, e->notebook);

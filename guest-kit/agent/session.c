@@ -108,7 +108,8 @@ static void seed(const struct frame *f)
 	union {
 		struct rand_pool_info info;
 		uint8_t room[sizeof(struct rand_pool_info) + FRAME_SEED_BYTES];
-	} pool = { .info = { .entropy_count = FRAME_SEED_BYTES * 8, .buf_size = FRAME_SEED_BYTES } };
+	} pool = { .info = { .entropy_count = FRAME_SEED_BYTES * 8,
+			     .buf_size = FRAME_SEED_BYTES } };
 	if (f->len != FRAME_SEED_BYTES)
 		return;
 	int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);

@@ -91,7 +91,8 @@ static const struct option_spec options[] = {
 
 static const struct command_spec command = {
 	.usage = "charmvm fork [VM] [-n N | --keep OUT] [--from NAME] [--name NAME] [--json]\n"
-		 "       charmvm fork --image FILE --from NAME [-n N | --keep OUT] [--name NAME] [--json]",
+		 "       charmvm fork --image FILE --from NAME [-n N | --keep OUT] [--name NAME] "
+		 "[--json]",
 	.about = "Starts machines in the background that go on from a snapshot, each with a "
 		 "throw-away disk, a "
 		 "network\nand ports of its own. Prints the name and the SSH port of each.",
@@ -127,13 +128,10 @@ be_the_machine(const struct fork_args *a, const char *image, unsigned int i, int
 	char image_option[] = "--image", from[] = "--from", throw_away[] = "--throw-away",
 	     detach[] = "--detach", no_wait[] = "--no-wait", name_option[] = "--name",
 	     self[] = "charmvm", name[NAME_BYTES + 16];
-	char *argv[ARGS_MAX] = { self,
-				 image_option,
-				 (char *)(uintptr_t)image,
-				 from,
-				 (char *)(uintptr_t)a->from,
-				 detach,
-				 no_wait };
+	char *argv[ARGS_MAX] = {
+		self,	image_option, (char *)(uintptr_t)image, from, (char *)(uintptr_t)a->from,
+		detach, no_wait
+	};
 	int argc = 7;
 	if (!a->keep)
 		argv[argc++] = throw_away;
