@@ -35,7 +35,7 @@ SRCS_vmm      := $(wildcard vmm/*.c vmm/agent/*.c vmm/snapshot/*.c vmm/control/*
 LAYERS := base core kvm x86 block net chardev device pci virtio platform firmware tools agent vmm
 
 PKGS := zlib libzstd ext2fs jansson
-LIBS := -lslirp -lfdt -laio -lpthread
+LIBS := -lfdt -laio -lpthread
 
 # ---- how it is built
 

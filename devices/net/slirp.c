@@ -27,7 +27,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <malloc.h>
-#include <slirp/libslirp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,7 +279,7 @@ static void fill_config(const struct net_slirp *s, SlirpConfig *cfg)
 static void stop(struct net_slirp *s)
 {
 	if (s->slirp)
-		slirp_cleanup(s->slirp);
+		s->poll.lib.cleanup(s->slirp);
 	s->slirp = NULL;
 	s->heard = false;
 	slirp_poll_start(&s->poll, NULL);
@@ -292,9 +291,9 @@ static int start(struct net_slirp *s)
 {
 	SlirpConfig cfg;
 	fill_config(s, &cfg);
-	s->slirp = slirp_new(&cfg, &callbacks, s);
+	s->slirp = s->poll.lib.new(&cfg, &callbacks, s);
 	if (!s->slirp) {
-		log_error("network: libslirp %s does not start", slirp_version_string());
+		log_error("network: libslirp %s does not start", s->poll.lib.version_string());
 		return -EIO;
 	}
 	slirp_poll_start(&s->poll, s->slirp);
@@ -371,7 +370,7 @@ static void slirp_send(struct net_backend *b, const struct iovec *iov, unsigned 
 	case GUARD_REFUSE: guard_refuse(s->frame); break;
 	case GUARD_PASS: break;
 	}
-	slirp_input(s->slirp, s->frame, (int)len_bytes);
+	s->poll.lib.input(s->slirp, s->frame, (int)len_bytes);
 }
 
 /* ---- the backend ---- */
@@ -458,7 +457,8 @@ int slirp_create(struct loop *loop, const struct slirp_config *cfg, struct net_b
 	slirp_entrances_init(&s->entrances);
 	list_init(&s->queue);
 	slirp_poll_init(&s->poll, loop, &s->base);
-	int err = apply_config(s, cfg);
+	int err = slirp_lib_load(&s->poll.lib);
+	err = err ? err : apply_config(s, cfg);
 	if (!err && cfg->forwards) {
 		err = slirp_entrances_add(&s->entrances, &s->poll, cfg->forwards);
 		if (err)

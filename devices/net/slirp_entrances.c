@@ -14,7 +14,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <slirp/libslirp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -160,7 +159,7 @@ static int serve_listener(struct slirp_poll *p, const struct listener *l)
 	struct in_addr loopback = { .s_addr = htonl(INADDR_LOOPBACK) };
 	struct in_addr guest = { .s_addr = htonl(SLIRP_IP4_GUEST) };
 	slirp_poll_before_listener(p);
-	if (slirp_add_hostfwd(p->slirp, l->udp, loopback, 0, guest, l->guest_port) < 0)
+	if (p->lib.add_hostfwd(p->slirp, l->udp, loopback, 0, guest, l->guest_port) < 0)
 		return errno ? -errno : -EIO;
 	return slirp_poll_adopt_listener(p, l->fd);
 }
@@ -182,7 +181,7 @@ void slirp_entrances_clear(struct slirp_entrances *e, struct slirp_poll *p)
 	list_for_each (pos, &e->listeners) {
 		const struct listener *l = list_entry(pos, const struct listener, link);
 		if (p->slirp)
-			slirp_remove_hostfwd(p->slirp, l->udp, l->addr.sin_addr,
+			p->lib.remove_hostfwd(p->slirp, l->udp, l->addr.sin_addr,
 					     ntohs(l->addr.sin_port));
 	}
 	doorways_clear(&p->doors);

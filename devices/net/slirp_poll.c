@@ -27,7 +27,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <slirp/libslirp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -190,15 +189,6 @@ static void sync_fd(struct slirp_poll *p, struct slirp_fd *e)
 	}
 }
 
-static void fill(struct Slirp *slirp, uint32_t *timeout_ms, SlirpAddPollCb add, void *opaque)
-{
-#if SLIRP_CHECK_VERSION(4, 9, 0)
-	slirp_pollfds_fill_socket(slirp, timeout_ms, add, opaque);
-#else
-	slirp_pollfds_fill(slirp, timeout_ms, add, opaque);
-#endif
-}
-
 /* libslirp's question: watch @fd for @events; -> what it is to ask get_events() by, or -1: not
  * watched. */
 static int add_poll(int fd, int events, void *opaque)
@@ -240,7 +230,7 @@ static void before_sleep(void *opaque)
 				p->fds[fd]->wanted = 0;
 		p->accepting = !p->hold_accept && !p->hold_input && !slirp_poll_full(p);
 		p->n_flows = 0;
-		fill(p->slirp, &timeout_ms, add_poll, p);
+		p->lib.pollfds_fill(p->slirp, &timeout_ms, add_poll, p);
 		for (unsigned int fd = 0; fd < p->fds_cap; fd++)
 			if (p->fds[fd])
 				sync_fd(p, p->fds[fd]);
@@ -251,7 +241,7 @@ static void before_sleep(void *opaque)
 	p->now_stale = true;
 }
 
-void slirp_poll_start(struct slirp_poll *p, struct Slirp *slirp)
+void slirp_poll_start(struct slirp_poll *p, Slirp *slirp)
 {
 	p->slirp = slirp;
 	p->hold_accept = true;
@@ -303,7 +293,7 @@ static void on_events(void *opaque)
 	struct slirp_poll *p = opaque;
 	if (!p->slirp)
 		return;
-	slirp_pollfds_poll(p->slirp, 0, get_events, p);
+	p->lib.pollfds_poll(p->slirp, 0, get_events, p);
 	p->dirty = true; /* and that is no activity in itself: it may have been a tick */
 }
 
@@ -344,7 +334,7 @@ void slirp_poll_before_listener(struct slirp_poll *p)
 	for (unsigned int fd = 0; fd < p->fds_cap; fd++)
 		if (p->fds[fd])
 			p->fds[fd]->known = false;
-	fill(p->slirp, &timeout_ms, mark_known, p);
+	p->lib.pollfds_fill(p->slirp, &timeout_ms, mark_known, p);
 	p->dirty = true;
 }
 
@@ -353,7 +343,7 @@ int slirp_poll_adopt_listener(struct slirp_poll *p, int fd)
 	/* The socket's number can be had in no other way. */
 	struct find_listener find = { .poll = p, .found = -1 };
 	uint32_t timeout_ms = UINT32_MAX;
-	fill(p->slirp, &timeout_ms, find_unknown, &find);
+	p->lib.pollfds_fill(p->slirp, &timeout_ms, find_unknown, &find);
 	p->dirty = true;
 	if (find.found < 0)
 		return -ENOMEM;

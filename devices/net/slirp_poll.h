@@ -7,16 +7,17 @@
 #include <stdint.h>
 
 #include "devices/net/doorway.h"
+#include "devices/net/slirp_lib.h"
 #include "vmm/core/loop.h"
 
-struct Slirp;
 struct net_backend;
 struct slirp_fd;
 
 struct slirp_poll {
 	struct loop *loop;
 	const struct net_backend *backend; /* whose lock the callbacks that deliver take */
-	struct Slirp *slirp;		   /* NULL: nothing to poll */
+	struct slirp_lib lib;
+	Slirp *slirp; /* NULL: nothing to poll */
 	struct loop_hook hook;
 	struct loop_task task;
 	struct loop_timer tick;
@@ -39,7 +40,7 @@ void slirp_poll_init(struct slirp_poll *p, struct loop *loop, const struct net_b
 void slirp_poll_fini(struct slirp_poll *p);
 
 /* A new libslirp, or NULL: none. No clients are let in until hold_accept is cleared, or for some seconds. */
-void slirp_poll_start(struct slirp_poll *p, struct Slirp *slirp);
+void slirp_poll_start(struct slirp_poll *p, Slirp *slirp);
 
 /* There are as many flows as there may be: no new ones. */
 bool slirp_poll_full(const struct slirp_poll *p);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The guest's data, whatever happens to the host: a full file system, a killed process. A tiny guest, on real KVM,
 # that knows what it has been promised (tests/e2e/guest/diskload.c).
+# lab: --scratch 1G
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # What guests and machines say is kept elsewhere: the file system of $work is filled up here.
@@ -113,5 +114,24 @@ waiting_machine_ends_when_asked_twice() {
 	is_sound "$image"
 }
 
-run_tests killed_in_the_middle_of_writes_nothing_is_lost full_host_makes_the_machine_wait \
+save_on_a_full_host_is_undone_and_the_machine_goes_on() {
+	local image=$work/save.qcow2 status=0
+	qemu-img create -q -f qcow2 "$image" 64M || return
+	: >"$said/console"
+	"$charmvm" --image "$image" --name save --kernel "$kernels/cloud-6.1/vmlinux" --initrd "$tiny_initrd" --net none \
+		--mem 256M --append "console=ttyS0 quiet panic=1 tiny.do=sleep" --console "file:$said/console" \
+		</dev/null 2>"$said/log" &
+	pid=$!
+	eventually 100 says TINY-GUEST-IS-UP || { show; return; }
+	fill_up || { kill -KILL $pid; return 77; }
+	"$charmvm" snapshot save full save 2>"$said/err" || status=$?
+	make_room
+	expect $status 3 "exit status" && grep -q 'the disk of the host is full; the image is as it was' "$said/err" ||
+		{ cat "$said/err"; show; return; }
+	expect "$(qemu-img info -U --output=json "$image" | jq '.snapshots | length')" 0 "number of snapshots" || { show; return; }
+	"$charmvm" snapshot save roomy save && "$charmvm" stop save --now && wait $pid || { show; return; }
+	qemu-img check -q "$image"
+}
+
+run_tests save_on_a_full_host_is_undone_and_the_machine_goes_on killed_in_the_middle_of_writes_nothing_is_lost full_host_makes_the_machine_wait \
 	full_host_is_reported_to_the_guest_when_told waiting_machine_ends_when_asked_twice

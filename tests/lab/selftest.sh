@@ -13,6 +13,8 @@ trap 'for p in $started; do kill -KILL "$p" 2>/dev/null; done; rm -rf "$work"' E
 mkdir "$work/scratch"
 export LAB_SCRATCH_DIR=$work/scratch
 passed=0 failed=0
+# On a machine that never had a lab: what is downloaded and built once, and told, is no part of what the runs below say.
+"$lab" prepare || exit
 
 is() # WHAT GOT WANTED
 {

@@ -33,7 +33,7 @@ enum {
 	BULK_GPA = 0x1000000, /* 16 MiB of it: what a busy guest dirties */
 	BULK_BYTES = 0x1000000,
 	SECTOR = 512,
-	ROUNDS = 40,
+	ROUNDS = 1000,
 	STEPS_MAX = 16,
 };
 
@@ -120,7 +120,8 @@ struct world {
 	unsigned int answers, rounds;
 	uint32_t count;
 	uint64_t file_blocks;
-	long fds, rss_kib;
+	long fds, maps;
+	size_t heap_bytes;
 };
 
 static void run_step(void *opaque)
@@ -398,6 +399,21 @@ static long count_fds(void)
 	return n;
 }
 
+static long count_maps(void)
+{
+	long n = 0;
+	int c;
+	FILE *f = fopen("/proc/self/maps", "r");
+	CHECK(f);
+	while ((c = getc(f)) != EOF)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
+/* Of the sanitizer's run-time, which all state tests are built with. What was freed does not count. */
+size_t __sanitizer_get_current_allocated_bytes(void);
+
 static uint64_t image_blocks(void)
 {
 	struct stat st;
@@ -429,6 +445,8 @@ static void revert_again(struct world *w)
 		check_mark(w, 111);
 	if (w->rounds == 3) { /* everything that is made once has been made */
 		w->fds = count_fds();
+		w->maps = count_maps();
+		w->heap_bytes = __sanitizer_get_current_allocated_bytes();
 		w->file_blocks = image_bytes();
 	}
 	if (w->rounds++ == ROUNDS) {
@@ -441,6 +459,8 @@ static void revert_again(struct world *w)
 static void nothing_leaked(struct world *w)
 {
 	CHECK_EQ(count_fds(), w->fds);
+	CHECK(count_maps() < w->maps + ROUNDS / 10); /* freed memory is kept for a while by the sanitizer */
+	CHECK(__sanitizer_get_current_allocated_bytes() < w->heap_bytes + ROUNDS);
 	CHECK(image_bytes() <= w->file_blocks + 4 * MIB);
 	next(w);
 }
