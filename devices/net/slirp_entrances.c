@@ -182,7 +182,7 @@ void slirp_entrances_clear(struct slirp_entrances *e, struct slirp_poll *p)
 		const struct listener *l = list_entry(pos, const struct listener, link);
 		if (p->slirp)
 			p->lib.remove_hostfwd(p->slirp, l->udp, l->addr.sin_addr,
-					     ntohs(l->addr.sin_port));
+					      ntohs(l->addr.sin_port));
 	}
 	doorways_clear(&p->doors);
 	slirp_entrances_fini(e);

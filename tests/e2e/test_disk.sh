@@ -126,10 +126,17 @@ save_on_a_full_host_is_undone_and_the_machine_goes_on() {
 	fill_up || { kill -KILL $pid; return 77; }
 	"$charmvm" snapshot save full save 2>"$said/err" || status=$?
 	make_room
-	expect $status 3 "exit status" && grep -q 'the disk of the host is full; the image is as it was' "$said/err" ||
-		{ cat "$said/err"; show; return; }
+	if ! expect $status 3 "exit status" || ! grep -q 'the disk of the host is full; the image is as it was' "$said/err"; then
+		cat "$said/err"
+		show
+		return
+	fi
 	expect "$(qemu-img info -U --output=json "$image" | jq '.snapshots | length')" 0 "number of snapshots" || { show; return; }
-	"$charmvm" snapshot save roomy save && "$charmvm" stop save --now && wait $pid || { show; return; }
+	"$charmvm" snapshot save roomy save || { show; return; }
+	if ! "$charmvm" stop save --now || ! wait $pid; then
+		show
+		return
+	fi
 	qemu-img check -q "$image"
 }
 

@@ -459,7 +459,8 @@ static void revert_again(struct world *w)
 static void nothing_leaked(struct world *w)
 {
 	CHECK_EQ(count_fds(), w->fds);
-	CHECK(count_maps() < w->maps + ROUNDS / 10); /* freed memory is kept for a while by the sanitizer */
+	/* freed memory is kept for a while by the sanitizer */
+	CHECK(count_maps() < w->maps + ROUNDS / 10);
 	CHECK(__sanitizer_get_current_allocated_bytes() < w->heap_bytes + ROUNDS);
 	CHECK(image_bytes() <= w->file_blocks + 4 * MIB);
 	next(w);
