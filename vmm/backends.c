@@ -12,7 +12,7 @@
 #include "devices/block/block.h"
 #include "devices/block/lock.h"
 #include "devices/block/overlay.h"
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 #include "devices/chardev/chardev.h"
 #include "devices/net/net.h"
 #include "devices/net/pcap.h"

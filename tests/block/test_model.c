@@ -13,10 +13,10 @@
 #include <errno.h>
 
 #include "devices/block/overlay.h"
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_check.h"
-#include "devices/block/qcow2_create.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/check.h"
+#include "devices/block/qcow2/create.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "tests/block/harness.h"
 #include "vmm/base/checked.h"
 

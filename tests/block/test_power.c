@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "devices/block/fault.h"
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_check.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/check.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "tests/block/harness.h"
 #include "vmm/base/checked.h"
 

@@ -15,10 +15,10 @@
 #include <unistd.h>
 
 #include "devices/block/block.h"
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_check.h"
-#include "devices/block/qcow2_create.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/check.h"
+#include "devices/block/qcow2/create.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "vmm/base/checked.h"
 #include "vmm/core/loop.h"
 

@@ -10,7 +10,8 @@ rules='
 vmm/base:
 vmm/core:         vmm/base/
 vmm/kvm:          vmm/base/ vmm/core/
-devices/block:    vmm/base/ vmm/core/ !vmm/core/guestmem.h !vmm/core/bus.h !vmm/core/irq.h
+devices/block:    vmm/base/ vmm/core/ devices/block/qcow2/ !vmm/core/guestmem.h !vmm/core/bus.h !vmm/core/irq.h
+devices/block/qcow2: vmm/base/ vmm/core/ devices/block/ !vmm/core/guestmem.h !vmm/core/bus.h !vmm/core/irq.h
 devices/net:      vmm/base/ vmm/core/ !vmm/core/guestmem.h !vmm/core/bus.h !vmm/core/irq.h
 devices/chardev:  vmm/base/ vmm/core/ !vmm/core/guestmem.h !vmm/core/bus.h !vmm/core/irq.h
 devices:          vmm/base/ vmm/core/

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "devices/block/block.h"
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_create.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/create.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "firmware/acpi.h"
 #include "tests/unit/test.h"
 #include "vmm/backends.h"

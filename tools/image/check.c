@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_check.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/check.h"
 #include "tools/image/common.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"

@@ -18,8 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/create.h"
 #include "tools/image/common.h"
 #include "tools/image/copy.h"
 #include "tools/image/resize.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"
 #include "vmm/core/loop.h"

@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "devices/block/block.h"
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_create.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/create.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "tools/image/common.h"
 #include "tools/image/output.h"
 #include "vmm/base/checked.h"

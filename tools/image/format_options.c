@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 #include "tools/image/common.h"
 #include "tools/image/output.h"
 #include "vmm/base/checked.h"

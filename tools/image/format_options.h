@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2/create.h"
 
 struct output;
 

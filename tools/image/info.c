@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_bitmap.h"
-#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/bitmap.h"
+#include "devices/block/qcow2/create.h"
 #include "tools/image/common.h"
 #include "tools/image/snapshots.h"
 #include "vmm/base/checked.h"

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/create.h"
 #include "tools/image/common.h"
 #include "tools/image/copy.h"
 #include "vmm/base/checked.h"

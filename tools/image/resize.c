@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/create.h"
 #include "tools/image/common.h"
 #include "tools/image/resize.h"
 #include "vmm/base/checked.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 #include "tools/image/common.h"
 #include "tools/image/snapshots.h"
 #include "vmm/base/checked.h"

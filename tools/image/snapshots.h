@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/snapshot.h"
 
 struct image_snapshots {
 	struct qcow2_snapshot *v;

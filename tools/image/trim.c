@@ -17,8 +17,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/create.h"
 #include "firmware/extfs.h"
 #include "firmware/partition.h"
 #include "tools/image/common.h"

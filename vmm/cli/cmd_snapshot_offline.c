@@ -4,8 +4,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "tools/image/common.h"
 #include "vmm/base/log.h"
 #include "vmm/cli/cmd_snapshot.h"

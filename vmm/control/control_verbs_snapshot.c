@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "vmm/backends.h"
 #include "vmm/control/control_verbs.h"
 #include "vmm/machine.h"

@@ -10,7 +10,7 @@
 #include <zlib.h>
 
 #include "devices/block/block.h"
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/endian.h"
 

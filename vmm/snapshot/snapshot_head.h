@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "vmm/core/state.h"
 #include "vmm/snapshot/snapshot.h"
 

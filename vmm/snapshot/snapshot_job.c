@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "devices/block/block.h"
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_create.h"
-#include "devices/block/qcow2_header.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/create.h"
+#include "devices/block/qcow2/header.h"
 #include "vmm/backends.h"
 #include "vmm/core/loop.h"
 

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "devices/block/block.h"
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 #include "devices/net/net.h"
 #include "devices/platform/event_dev.h"
 #include "vmm/backends.h"

@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"
 

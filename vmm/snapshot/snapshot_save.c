@@ -6,7 +6,7 @@
  *  1. Stopped (vCPUs paused, devices quiet, nothing of the disk in flight): the plan of what RAM to write, and the
  *     state tree, in memory.
  *  2. Clusters for both are reserved in a row, and the disk's snapshot is made of this instant, with these clusters
- *     as its VM state, under the name SNAPSHOT_UNFINISHED: in one atomic change (qcow2_shadow.h). From here on
+ *     as its VM state, under the name SNAPSHOT_UNFINISHED: in one atomic change (qcow2/shadow.h). From here on
  *     refcounts hold whatever happens; nobody restores an unfinished one, and whoever is next to save or to
  *     open the image for a machine deletes it.
  *  3. fork(2): the child has a copy-on-write picture of RAM. The machine goes on. This is the end of the pause, which
@@ -31,7 +31,7 @@
 #include <unistd.h>
 
 #include "devices/block/block.h"
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 #include "vmm/backends.h"
 #include "vmm/base/log.h"
 #include "vmm/core/loop.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "vmm/base/checked.h"
 #include "vmm/snapshot/snapshot.h"
 

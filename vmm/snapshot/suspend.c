@@ -2,8 +2,8 @@
 /* Suspending and resuming. */
 #include "vmm/snapshot/suspend.h"
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "vmm/backends.h"
 #include "vmm/base/log.h"
 

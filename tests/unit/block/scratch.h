@@ -4,7 +4,7 @@
 #define TESTS_UNIT_BLOCK_SCRATCH_H
 
 #include "devices/block/block.h"
-#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2/create.h"
 #include "tests/unit/test.h"
 #include "vmm/core/loop.h"
 

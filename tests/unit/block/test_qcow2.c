@@ -4,10 +4,10 @@
 #include <unistd.h>
 #include <sys/stat.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_check.h"
-#include "devices/block/qcow2_int.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/check.h"
+#include "devices/block/qcow2/int.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "tests/unit/block/scratch.h"
 #include "vmm/base/endian.h"
 

@@ -9,7 +9,7 @@
  * hostile frame claims. Only a frame without an end, which other programs may have left, takes the
  * stream's way, with a window of 8 MiB at the most.
  */
-#include "devices/block/qcow2_codec.h"
+#include "devices/block/qcow2/codec.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 
 enum { ZLIB_WINDOW_BITS = -12, ZLIB_MEMORY = 9, ZSTD_LEVEL = 3, ZSTD_WINDOW_BITS_MAX = 23 };
 

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 #include "vmm/base/endian.h"
 
 /* ---- entries ---- */

@@ -2,7 +2,7 @@
 /* Internal snapshots: create, apply, delete, rename, look into. */
 /*
  * How it works. A snapshot is an L1 table of its own ("Snapshots" in the specification); data clusters
- * and L2 tables are shared by refcount. Every change here is a shadow change (qcow2_shadow.c).
+ * and L2 tables are shared by refcount. Every change here is a shadow change (shadow.c).
  *
  *   create   the snapshot keeps the present L1 and L2 tables; the disk goes on with copies of them
  *            whose entries own nothing (COPIED clear): every data cluster has one reference more.
@@ -19,7 +19,7 @@
  * The snapshot table is kept as raw entries, so extra data that we do not know is kept as well. Our own
  * part of the extra data, behind the known 24 bytes: "charmvm1" and the parent's id, 64 bytes.
  */
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/snapshot.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,8 +27,8 @@
 #include <string.h>
 
 #include "devices/block/lock.h"
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_snapshot_int.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/snapshot_int.h"
 #include "vmm/base/endian.h"
 
 /* ---- an operation: frozen, with the table and the counts at hand ---- */

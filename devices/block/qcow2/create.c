@@ -6,18 +6,18 @@
  * many blocks it takes depends on how many clusters they take themselves: a few rounds settle it.
  *
  * Resizing changes the size in the header's sector alone where the L1 table is long enough, and
- * otherwise switches to a longer one as a shadow change (qcow2_shadow.c). A smaller disk is
+ * otherwise switches to a longer one as a shadow change (shadow.c). A smaller disk is
  * discarded first, so nothing of it comes back when it grows again.
  */
-#include "devices/block/qcow2_create.h"
+#include "devices/block/qcow2/create.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_shadow.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/shadow.h"
 #include "vmm/base/endian.h"
 
 /* ---- making ---- */

@@ -8,7 +8,7 @@
  * commit is a flush of the file and no more.
  *
  * The rules. "Durable" is: flushed to the medium.
- *  1. Data is written before the L2 entry that refers to it is set in memory. (qcow2_io.c)
+ *  1. Data is written before the L2 entry that refers to it is set in memory. (write.c)
  *  2. A cluster's refcount and the data in it are durable before anything that refers to it is
  *     written: step 1 writes refcount blocks, step 2 the refcount table, both and all data are
  *     flushed before step 3 writes L2 and L1 tables.
@@ -18,7 +18,7 @@
  *     matter whether the L1 entry or the entries in it get there first: either says what was so
  *     before or what is so now.
  *  5. A reference is dropped only when what dropped it is durable: after step 3's flush. A crash
- *     before that leaks clusters and harms nothing. (qcow2_refcount.c waits for readers, too.)
+ *     before that leaks clusters and harms nothing. (refcount.c waits for readers, too.)
  *  6. A page changed while its copy is being written is dirty again and belongs to the next commit. If
  *     a write or a flush fails, all pages of that step and later ones are dirty again, the drops
  *     wait for the next commit, and whoever waited for this one is told.
@@ -30,7 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 
 enum { COMMIT_STEPS = 3, COMMIT_RUN_PAGES = 64 };
 

@@ -6,14 +6,14 @@
  * qcow2_co_vm_extents() tells; and whoever is about to write some gets clusters from
  * qcow2_co_reserve(), which exist in memory only until a snapshot names them.
  */
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/snapshot.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_snapshot_int.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/snapshot_int.h"
 #include "vmm/base/endian.h"
 
 /* A snapshot among those of the image; the list is to be freed. */

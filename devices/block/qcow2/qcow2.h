@@ -8,9 +8,9 @@
  *   map, compare, sparse convert         block.h BLK_STATUS (zero, data, depth, host offset)
  *   compressed convert                   block.h BLK_REQ_COMPRESS, blk_set_workers()
  *   a snapshot as a source               block.h blk_open_opts.snapshot
- *   create, resize, rebase -u, info      qcow2_create.h (qcow2_header_of() has every field)
- *   check -r                             qcow2_check.h, opened with BLK_OPEN_CHECK
- *   snapshot -l -c -a -d, VM state       qcow2_snapshot.h
+ *   create, resize, rebase -u, info      create.h (qcow2_header_of() has every field)
+ *   check -r                             check.h, opened with BLK_OPEN_CHECK
+ *   snapshot -l -c -a -d, VM state       snapshot.h
  *   throw-away overlay, fault injector   overlay.h, fault.h
  */
 #ifndef BLOCK_QCOW2_H

@@ -11,7 +11,7 @@
  * one of them waits and then looks at the mapping again. Writes in place go ahead together.
  *
  * Each data I/O to a cluster of the image is counted in the epoch in which it was mapped, so that the
- * reaper (qcow2_refcount.c) knows when a dropped cluster is out of use.
+ * reaper (refcount.c) knows when a dropped cluster is out of use.
  *
  * A freeze (snapshots, resize, close) holds new requests back and waits for the active ones.
  */
@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 
 enum { Q_BUFS_KEEP = 8 };
 

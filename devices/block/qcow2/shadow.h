@@ -6,7 +6,7 @@
 #ifndef BLOCK_QCOW2_SHADOW_H
 #define BLOCK_QCOW2_SHADOW_H
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 
 /* The refcounts of the image as they will be. Zeroed but for what q_co_counts_load() fills in. */
 struct q_counts {

@@ -9,7 +9,7 @@
  *  3. the L1 table covers the whole virtual disk;
  *  4. strings are inside the first cluster and end in a zero byte here.
  */
-#include "devices/block/qcow2_header.h"
+#include "devices/block/qcow2/header.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -7,7 +7,7 @@
 #define BLOCK_QCOW2_INT_H
 
 #include "devices/block/node.h"
-#include "devices/block/qcow2_header.h"
+#include "devices/block/qcow2/header.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"
 
@@ -30,7 +30,7 @@ enum {
 	Q_GROW_BYTES = 4 << 20 /* the file grows by this at least */
 };
 
-/* ---- metadata pages: qcow2_cache.c ---- */
+/* ---- metadata pages: cache.c ---- */
 
 enum q_kind { Q_L1, Q_L2, Q_RT, Q_RB };
 
@@ -68,7 +68,7 @@ struct q_set {
 	uint32_t used;
 };
 
-/* ---- the mapping: qcow2_map.c ---- */
+/* ---- the mapping: map.c ---- */
 
 enum q_type { Q_UNALLOCATED, Q_ZERO_PLAIN, Q_ZERO_ALLOC, Q_NORMAL, Q_COMPRESSED_CLUSTER };
 
@@ -135,7 +135,7 @@ struct qcow2 {
 	bool reaping;
 	struct co_queue reap_done;
 
-	/* Commits: qcow2_commit.c. */
+	/* Commits: commit.c. */
 	bool committing;
 	uint64_t commits_begun, commits_ended;
 	int commit_err;
@@ -155,7 +155,7 @@ struct qcow2 {
 	unsigned int n_bufs;
 	uint8_t *zeroes; /* a cluster of them, once needed */
 
-	/* Compression: qcow2_compress.c. */
+	/* Compression: compress.c. */
 	struct q_packer *packer;
 	struct q_inflated *inflated;
 	struct q_codecs *codecs;
@@ -172,7 +172,7 @@ static inline struct co_sched *q_co(const struct qcow2 *q)
 	return q->node.ctx->co;
 }
 
-/* ---- qcow2_cache.c ---- */
+/* ---- cache.c ---- */
 
 int q_cache_init(struct qcow2 *q);
 void q_cache_free(struct qcow2 *q);
@@ -194,7 +194,7 @@ bool q_set_has(const struct q_set *s, uint64_t cluster);
 void q_set_remove(struct q_set *s, uint64_t cluster);
 void q_set_clear(struct q_set *s);
 
-/* ---- qcow2_refcount.c ---- */
+/* ---- refcount.c ---- */
 
 /* The refcount of a cluster. -> 0 or -errno. */
 int q_co_refcount(struct qcow2 *q, uint64_t cluster, uint64_t *out);
@@ -220,7 +220,7 @@ void q_co_reap_wait(struct qcow2 *q);
 uint64_t q_rb_get(const uint8_t *block, uint64_t index, uint32_t order);
 void q_rb_set(uint8_t *block, uint64_t index, uint32_t order, uint64_t value);
 
-/* ---- qcow2_map.c ---- */
+/* ---- map.c ---- */
 
 /* What is at guest byte @off, as far as it goes on the same way within @len and one page of L2.
  * Needs both pages in the cache: -EAGAIN if they are not. -EIO: a bad entry; the image is marked. */
@@ -248,7 +248,7 @@ static inline uint32_t q_page_entries(const struct qcow2 *q)
 	return q->page_bytes / q->l2_entry_bytes;
 }
 
-/* ---- qcow2_commit.c ---- */
+/* ---- commit.c ---- */
 
 /* Everything changed so far is durable when it returns 0. */
 int q_co_commit(struct qcow2 *q);
@@ -257,7 +257,7 @@ void q_commit_if_full(struct qcow2 *q);
 /* Commits and reaps until nothing is left to do. */
 int q_co_settle(struct qcow2 *q);
 
-/* ---- qcow2_req.c: requests, the fast path ---- */
+/* ---- req.c: requests, the fast path ---- */
 
 void qcow2_submit(struct blk_node *n, struct blk_req *req);
 /* Stops new requests and waits until none is active; they go on with q_thaw(). */
@@ -296,7 +296,7 @@ bool q_co_busy_wait(struct qcow2 *q, uint64_t first, uint64_t last);
 void q_busy_begin(struct qcow2 *q, struct q_busy *b, uint64_t first, uint64_t last);
 void q_busy_end(struct qcow2 *q, struct q_busy *b);
 
-/* ---- qcow2_read.c, qcow2_write.c, qcow2_zero.c ---- */
+/* ---- read.c, write.c, zero.c ---- */
 
 int q_co_read(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,
 	      unsigned int niov);
@@ -324,7 +324,7 @@ int q_corrupt(struct qcow2 *q, const char *what, uint64_t value);
 /* Where the tables are has changed: what is metadata is gathered anew. */
 int q_note_tables(struct qcow2 *q);
 
-/* ---- qcow2_compress.c ---- */
+/* ---- compress.c ---- */
 
 /* One whole compressed cluster, inflated, into @out. */
 int q_co_read_compressed(struct qcow2 *q, uint64_t entry, uint8_t *out);
@@ -339,7 +339,7 @@ void q_packer_forget(struct qcow2 *q, uint64_t cluster);
 /* A compressed cluster was dropped: its place may hold other data soon. */
 void q_inflated_forget(struct qcow2 *q, uint64_t entry);
 
-/* ---- qcow2_bitmap.c ---- */
+/* ---- bitmap.c ---- */
 
 /* Marks the bitmaps that follow the disk as no longer in step. */
 int q_co_bitmaps_begin_write(struct qcow2 *q);

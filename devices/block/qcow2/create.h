@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "devices/block/qcow2_header.h"
+#include "devices/block/qcow2/header.h"
 
 struct blk_node;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files about snapshots share; for qcow2_snapshot*.c and qcow2_vmstate.c only. */
+/* What the files about snapshots share; for snapshot*.c and vmstate.c only. */
 #ifndef BLOCK_QCOW2_SNAPSHOT_INT_H
 #define BLOCK_QCOW2_SNAPSHOT_INT_H
 
-#include "devices/block/qcow2_shadow.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/shadow.h"
+#include "devices/block/qcow2/snapshot.h"
 
 enum {
 	ENTRY_BYTES = 40,

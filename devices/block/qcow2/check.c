@@ -6,23 +6,23 @@
  * data. Then the counts are compared with the refcounts in the file: more there than counted is a
  * leak, less is damage. Then the COPIED flags of the disk's tables.
  *
- * A repair writes the counted refcounts as a shadow (qcow2_shadow.c): a whole new table and blocks,
+ * A repair writes the counted refcounts as a shadow (shadow.c): a whole new table and blocks,
  * then the header. Flags that are wrong are corrected in the tables before the switch; whichever
  * comes first, the next check repairs the rest. Bad entries are not guessed at: with
  * QCOW2_FIX_ALL an L2 entry that points nowhere is cleared, since the data it meant is lost.
  *
  * Memory and time are bounded by what the tables in the file can refer to (256 MiB of counts).
  */
-#include "devices/block/qcow2_check.h"
+#include "devices/block/qcow2/check.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_shadow.h"
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/shadow.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "vmm/base/endian.h"
 
 enum { MESSAGES_MAX = 20 };

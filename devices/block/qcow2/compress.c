@@ -9,7 +9,7 @@
  * Writing: compressed data has any length, so it is packed end to end into host clusters, across
  * their boundary where the next cluster happens to follow. The packer gathers up to a window of
  * clusters in memory and writes them in one go; a commit writes what is there before the mapping
- * that refers to it (qcow2_commit.c, rule 2), and reads look there first. Each host cluster is
+ * that refers to it (commit.c, rule 2), and reads look there first. Each host cluster is
  * counted once for each guest cluster that has bytes in it. The first of them takes over the
  * reference that the allocation made, so a crash leaks nothing.
  */
@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_codec.h"
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/codec.h"
+#include "devices/block/qcow2/int.h"
 
 enum { PACK_WINDOW_BYTES = 1 << 20 };
 

@@ -2,7 +2,7 @@
 /* Writing to a qcow2 image when the fast path cannot: allocation and copy on write. */
 /*
  * How it works. A write is cut into pieces: a run of clusters that can be written in place, or a run
- * that needs clusters. For the latter, in this order (rule numbers of qcow2_commit.c):
+ * that needs clusters. For the latter, in this order (rule numbers of commit.c):
  *
  *   busy_begin -> L2 table of our own -> take clusters (or keep the preallocated ones)
  *      -> read what must be kept of the old contents -> write data -> [rule 1] set L2 entries
@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 
 enum { WRITE_IOV = 64, WRITE_CHUNK_MAX = 2 << 20 };
 

@@ -4,7 +4,7 @@
  * How it works. A page is min(cluster, 4 KiB) of a table, so a 2 MiB cluster's table need not be read
  * whole to look up one entry. Pages are found through a hash of their file offset and reused in the
  * order of a clock (second chance). A dirty page is never evicted and never written by this file:
- * only a commit writes, in the order that qcow2_commit.c keeps. So the cache may grow beyond
+ * only a commit writes, in the order that commit.c keeps. So the cache may grow beyond
  * Q_CACHE_PAGES while a commit is on its way; q_commit_if_full() starts one long before.
  *
  * Memory: pages are taken from the heap when first needed and kept for reuse.
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 
 static uint32_t hash_u64(uint64_t v)
 {

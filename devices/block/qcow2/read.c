@@ -7,7 +7,7 @@
  */
 #include <errno.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 
 uint64_t q_backing_bytes(const struct qcow2 *q, uint64_t off, uint64_t len)
 {

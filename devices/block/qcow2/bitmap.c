@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_bitmap.h"
-#include "devices/block/qcow2_int.h"
-#include "devices/block/qcow2_shadow.h"
+#include "devices/block/qcow2/bitmap.h"
+#include "devices/block/qcow2/int.h"
+#include "devices/block/qcow2/shadow.h"
 #include "vmm/base/endian.h"
 
 enum {

@@ -18,7 +18,7 @@
  *
  * Memory: four bytes for each cluster of the file in blocks that exist, 256 MiB at the most.
  */
-#include "devices/block/qcow2_shadow.h"
+#include "devices/block/qcow2/shadow.h"
 
 #include <assert.h>
 #include <errno.h>

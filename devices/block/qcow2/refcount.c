@@ -9,7 +9,7 @@
  * is full, a new one of at least twice the size is laid out behind everything the old one could
  * describe, with the RBs that describe it, and the header is switched to it in one sector.
  *
- * Rules (the ones about order on disk are in qcow2_commit.c):
+ * Rules (the ones about order on disk are in commit.c):
  *  1. Taking a reference is done in memory at once. Dropping one is only noted (q_drop()): a crash
  *     may bring back the old mapping, so the cluster must be untouched until the change that
  *     dropped it is durable.
@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 #include "vmm/base/endian.h"
 
 /* ---- entries ---- */

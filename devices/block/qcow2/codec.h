@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The codecs of compressed clusters, zlib (raw deflate) and zstd; for qcow2_compress.c only. */
+/* The codecs of compressed clusters, zlib (raw deflate) and zstd; for compress.c only. */
 #ifndef BLOCK_QCOW2_CODEC_H
 #define BLOCK_QCOW2_CODEC_H
 

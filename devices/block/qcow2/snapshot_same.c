@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2.h"
-#include "devices/block/qcow2_snapshot_int.h"
+#include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/snapshot_int.h"
 #include "vmm/base/endian.h"
 
 static bool same_entries(const struct qcow2 *q, const uint8_t *a, const uint8_t *b)

@@ -3,14 +3,15 @@
 /*
  * How it works, file by file, in the order in which a request meets them:
  *
- *   qcow2_req.c       fast path, busy clusters, epochs, freeze
- *   qcow2_read.c, qcow2_write.c, qcow2_zero.c, qcow2_compress.c     the slow path
- *   qcow2_map.c       L1 and L2: what is where
- *   qcow2_refcount.c  taking and dropping clusters
- *   qcow2_cache.c     metadata pages in memory
- *   qcow2_commit.c    metadata back to the file: THE RULES OF ORDER ARE THERE
- *   qcow2_header.c    the header as bytes (pure functions)
- *   qcow2_snapshot.c, qcow2_check.c, qcow2_bitmap.c, qcow2_create.c
+ *   req.c       fast path, busy clusters, epochs, freeze
+ *   read.c, write.c, zero.c, compress.c (with codec.c): the slow path
+ *   map.c       L1 and L2: what is where
+ *   refcount.c  taking and dropping clusters
+ *   cache.c     metadata pages in memory
+ *   commit.c    metadata back to the file: THE RULES OF ORDER ARE THERE
+ *   header.c    the header as bytes (pure functions)
+ *   shadow.c    changes of many tables as one: what snapshot*.c, vmstate.c, check.c, bitmap.c and
+ *               create.c build on
  *
  * Opening reads the first cluster and no tables: the cost does not depend on the size of the image.
  * Nothing is written before the first change (q_co_begin_write()).
@@ -18,7 +19,7 @@
  * A bad entry met at run time (q_corrupt()) is logged once, makes every later write fail with -EIO,
  * and sets the corrupt bit of a version 3 header; reads of other places go on.
  */
-#include "devices/block/qcow2.h"
+#include "devices/block/qcow2/qcow2.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -26,8 +27,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_check.h"
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/check.h"
+#include "devices/block/qcow2/int.h"
 #include "vmm/base/endian.h"
 #include "vmm/core/loop.h"
 

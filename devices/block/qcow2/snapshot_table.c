@@ -5,13 +5,13 @@
  * is read in growing steps until the number of entries in the header has been found, 64 MiB at the
  * most. It is kept as raw entries, so extra data that we do not know stays with its snapshot.
  */
-#include "devices/block/qcow2_snapshot.h"
+#include "devices/block/qcow2/snapshot.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/block/qcow2_snapshot_int.h"
+#include "devices/block/qcow2/snapshot_int.h"
 #include "vmm/base/endian.h"
 
 enum { TABLE_STEP_BYTES = 64 * 1024 };

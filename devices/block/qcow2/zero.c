@@ -15,7 +15,7 @@
  */
 #include <errno.h>
 
-#include "devices/block/qcow2_int.h"
+#include "devices/block/qcow2/int.h"
 
 struct change {
 	struct qcow2 *q;
