@@ -26,6 +26,7 @@ struct loop {
 	struct list fds;
 	struct list hooks;
 	bool running;
+	bool no_pwait2; /* learnt: there is no epoll_pwait2(2) */
 	void *slots[LOOP_SLOTS];
 
 	/* The events of this turn that have not been served. */
@@ -254,13 +255,33 @@ static bool sleep_time(struct loop *l, struct timespec *ts, bool *forever)
 	return sleep;
 }
 
+/*
+ * Fills in the batch; @ts NULL: for ever. The kernel floor has epoll_pwait2(2), but not every sandbox
+ * (a container's filter, Valgrind) lets it through: there, with epoll_wait(2), timers are up to a
+ * millisecond late.
+ */
+static int collect_events(struct loop *l, const struct timespec *ts)
+{
+	if (!l->no_pwait2) {
+		int n = epoll_pwait2(l->epoll_fd, l->batch, LOOP_BATCH, ts, NULL);
+		if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+			return n;
+		l->no_pwait2 = true;
+	}
+	int ms = -1;
+	if (ts)
+		ms = ts->tv_sec < 1000000
+			     ? (int)(ts->tv_sec * 1000 + (ts->tv_nsec + 999999) / 1000000)
+			     : 1000000000;
+	return epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, ms);
+}
+
 static int wait_for_events(struct loop *l)
 {
 	struct timespec ts = { 0, 0 };
 	bool forever;
 	bool sleep = sleep_time(l, &ts, &forever);
-	int n = epoll_pwait2(l->epoll_fd, l->batch, LOOP_BATCH, sleep && forever ? NULL : &ts,
-			     NULL);
+	int n = collect_events(l, sleep && forever ? NULL : &ts);
 	int err = n < 0 && errno != EINTR ? -errno : 0;
 	l->batch_len = n > 0 ? n : 0;
 	pthread_mutex_lock(&l->lock);
@@ -331,7 +352,6 @@ static void serve_tasks(struct loop *l)
 		call_locked(t->lock, t->fn, t->opaque);
 }
 
-/* @done: or NULL; a hook may be what makes it true, and then there is nothing to sleep for. */
 static bool has_tasks(struct loop *l)
 {
 	pthread_mutex_lock(&l->lock);
@@ -340,6 +360,7 @@ static bool has_tasks(struct loop *l)
 	return any;
 }
 
+/* @done: or NULL; a hook may be what makes it true, and then there is nothing to sleep for. */
 static int turn(struct loop *l, const bool *done)
 {
 	bool posted_before = has_tasks(l);
