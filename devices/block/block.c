@@ -8,6 +8,9 @@
  * while somebody is still inside blk_submit() or a coroutine, done() is left to a task of the loop,
  * so callers never see their completion before blk_submit() has returned, and stacks stay flat.
  *
+ * A format whose answer is "that, over there in my file" passes the request itself on (blk_pass()):
+ * it stays the format's, and blk_finish() tells the format when the file has served it.
+ *
  * What the nodes of one loop share (coroutines, aio, workers, pools) is struct blk_ctx, kept in the
  * loop's slot and counted by the nodes.
  */
@@ -55,9 +58,22 @@ static void start_fua_flush(struct blk_req *req)
 	req->node->ops->submit(req->node, req);
 }
 
-void blk_finish(struct blk_req *req, int err)
+static void answer(struct blk_req *req, int err)
 {
 	struct blk_ctx *ctx = req->node->ctx;
+	req->err = err;
+	if (!ctx->in_submit && !co_self(ctx->co)) {
+		call_done(req);
+		return;
+	}
+	list_add_tail(&ctx->finished, &req->link);
+	loop_task_post(ctx->loop, ctx->finish_task);
+}
+
+void blk_finish(struct blk_req *req, int err)
+{
+	if (req->node->ops->finished)
+		req->node->ops->finished(req->node, req);
 	if (req->fua_flushing) {
 		req->fua_flushing = false;
 		req->op = req->fua_op;
@@ -66,13 +82,7 @@ void blk_finish(struct blk_req *req, int err)
 		start_fua_flush(req);
 		return;
 	}
-	req->err = err;
-	if (!ctx->in_submit && !co_self(ctx->co)) {
-		call_done(req);
-		return;
-	}
-	list_add_tail(&ctx->finished, &req->link);
-	loop_task_post(ctx->loop, ctx->finish_task);
+	answer(req, err);
 }
 
 static uint64_t iov_total(const struct blk_req *req)
@@ -118,13 +128,14 @@ void blk_submit(struct blk_node *n, struct blk_req *req)
 {
 	struct blk_ctx *ctx = n->ctx;
 	req->node = n;
+	req->at = req->off;
 	req->fua_flushing = false;
 	list_init(&req->link);
 	n->in_flight++;
 	ctx->in_submit++;
 	int err = check(n, req);
 	if (err || (!req->len && req->op != BLK_FLUSH))
-		blk_finish(req, err);
+		answer(req, err);
 	else
 		n->ops->submit(n, req);
 	ctx->in_submit--;

@@ -77,8 +77,10 @@ struct blk_req {
 	void *opaque;
 
 	/* The engine's. */
-	struct blk_node *node;
-	enum blk_op fua_op; /* the op whose FUA flush is under way */
+	struct blk_node *node; /* it was submitted to */
+	uint64_t at;	       /* off, or where it is in the file that a format passed it on to */
+	uint32_t tag;	       /* the format's */
+	enum blk_op fua_op;    /* the op whose FUA flush is under way */
 	bool fua_flushing;
 	int err;
 	struct list link;

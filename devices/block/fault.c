@@ -108,7 +108,7 @@ static void pass(struct fault_node *f, struct blk_req *req, uint64_t len)
 	c->b = f;
 	c->req = (struct blk_req){ .op = req->op,
 				   .flags = req->flags & ~(uint32_t)BLK_REQ_FUA,
-				   .off = req->off,
+				   .off = req->at,
 				   .len = len,
 				   .iov = req->iov,
 				   .niov = req->niov,

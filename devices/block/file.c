@@ -184,7 +184,7 @@ static void to_worker(struct file_op *op)
 static void to_aio(struct file_op *op, const struct iovec *iov, unsigned int niov)
 {
 	struct file_node *f = op->f;
-	long long off = (long long)(op->req->off + op->done_bytes);
+	long long off = (long long)(op->req->at + op->done_bytes);
 	if (op->req->op == BLK_WRITE)
 		io_prep_pwritev(&op->aio.iocb, f->fd, iov, (int)niov, off);
 	else
@@ -228,7 +228,7 @@ static bool zero_behind_end(struct file_op *op, uint64_t got)
 	struct stat st;
 	if (op->f->block_device || fstat(op->f->fd, &st) < 0)
 		return false;
-	if (req->off + op->done_bytes + got < (uint64_t)st.st_size)
+	if (req->at + op->done_bytes + got < (uint64_t)st.st_size)
 		return false;
 	blk_iov_zero(req->iov, req->niov, op->done_bytes + got, req->len - op->done_bytes - got);
 	return true;
@@ -287,7 +287,7 @@ static void work_rw(struct work *w)
 		uint64_t skip = op->bounce ? got : op->done_bytes + got;
 		uint64_t want = op->step_bytes - got;
 		unsigned int n = blk_iov_slice_some(src, n_src, skip, want, part, FILE_WORK_IOV);
-		off_t off = (off_t)(req->off + op->done_bytes + got);
+		off_t off = (off_t)(req->at + op->done_bytes + got);
 		ssize_t res = req->op == BLK_WRITE ? pwritev(op->f->fd, part, (int)n, off)
 						   : preadv(op->f->fd, part, (int)n, off);
 		if (res < 0 && errno == EINTR)
@@ -322,8 +322,8 @@ static void submit_rw(struct file_node *f, struct blk_req *req)
 {
 	if (req->op == BLK_WRITE) {
 		f->dirty = true;
-		grow_to(f, req->off + req->len);
-	} else if (req->off >= f->end) {
+		grow_to(f, req->at + req->len);
+	} else if (req->at >= f->end) {
 		blk_iov_zero(req->iov, req->niov, 0, req->len);
 		blk_finish(req, 0);
 		return;
@@ -375,7 +375,7 @@ static bool is_unsupported(int err)
 static void work_discard(struct work *w)
 {
 	struct file_op *op = container_of(w, struct file_op, work);
-	int err = fallocate_range(op->f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, op->req->off,
+	int err = fallocate_range(op->f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, op->req->at,
 				  op->step_bytes);
 	op->res = is_unsupported(err) ? 0 : err; /* a discard is advice */
 }
@@ -384,7 +384,7 @@ static void work_zero(struct work *w)
 {
 	struct file_op *op = container_of(w, struct file_op, work);
 	struct file_node *f = op->f;
-	uint64_t off = op->req->off, len = op->step_bytes;
+	uint64_t off = op->req->at, len = op->step_bytes;
 	int err = -EOPNOTSUPP;
 	if (!(op->req->flags & BLK_REQ_UNMAP) && !f->no_zero_range)
 		err = fallocate_range(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, off, len);
@@ -405,11 +405,11 @@ static int file_truncate(struct blk_node *n, uint64_t size);
 
 static void submit_range(struct file_node *f, struct blk_req *req)
 {
-	uint64_t end = req->off + req->len, old_end = f->end;
+	uint64_t end = req->at + req->len, old_end = f->end;
 	int err = 0;
 	if (req->op == BLK_WRITE_ZEROES && end > f->end && !f->block_device)
 		err = file_truncate(&f->node, end); /* what is behind the old end is zeroes now */
-	if (err || req->off >= old_end) {
+	if (err || req->at >= old_end) {
 		blk_finish(req, err);
 		return;
 	}
@@ -419,7 +419,7 @@ static void submit_range(struct file_node *f, struct blk_req *req)
 		return;
 	}
 	f->dirty = true;
-	op->step_bytes = MIN(end, old_end) - req->off;
+	op->step_bytes = MIN(end, old_end) - req->at;
 	op->work.run = req->op == BLK_DISCARD ? work_discard : work_zero;
 	op->work.done = on_range_done;
 	to_worker(op);
@@ -504,8 +504,8 @@ static void submit_status(struct file_node *f, struct blk_req *req)
 	struct blk_status *st = req->status;
 	*st = (struct blk_status){ .flags = BLK_STATUS_ALLOCATED | BLK_STATUS_OFFSET,
 				   .len = req->len,
-				   .host_off = req->off };
-	off_t off = (off_t)req->off;
+				   .host_off = req->at };
+	off_t off = (off_t)req->at;
 	off_t data = f->block_device ? off : lseek(f->fd, off, SEEK_DATA);
 	uint64_t next;
 	if (data < 0 && errno != ENXIO)
@@ -513,18 +513,18 @@ static void submit_status(struct file_node *f, struct blk_req *req)
 	if (data == off) {
 		st->flags |= BLK_STATUS_DATA;
 		off_t hole = f->block_device ? -1 : lseek(f->fd, off, SEEK_HOLE);
-		next = hole > off ? (uint64_t)hole : req->off + req->len;
+		next = hole > off ? (uint64_t)hole : req->at + req->len;
 	} else {
 		st->flags |= BLK_STATUS_ZERO;
-		next = data < 0 ? req->off + req->len : (uint64_t)data;
+		next = data < 0 ? req->at + req->len : (uint64_t)data;
 	}
 	/* A boundary inside a sector belongs to the data. */
 	next = data == off ? align_up(next, BLK_SECTOR_BYTES) : align_down(next, BLK_SECTOR_BYTES);
-	if (next <= req->off) {
+	if (next <= req->at) {
 		st->flags = BLK_STATUS_ALLOCATED | BLK_STATUS_OFFSET | BLK_STATUS_DATA;
-		next = req->off + BLK_SECTOR_BYTES;
+		next = req->at + BLK_SECTOR_BYTES;
 	}
-	st->len = MIN(req->len, next - req->off);
+	st->len = MIN(req->len, next - req->at);
 	blk_finish(req, 0);
 }
 

@@ -31,6 +31,8 @@ struct blk_ctx {
 struct blk_ops {
 	const char *format;
 	void (*submit)(struct blk_node *n, struct blk_req *req);
+	/* A request that submit() got is about to be answered. NULL: nothing is to be done then. */
+	void (*finished)(struct blk_node *n, struct blk_req *req);
 	/*
 	 * Flushes what is cached, frees what is the node's own, not its children. In a coroutine.
 	 * -> 0 or the error of the flush.
@@ -71,6 +73,12 @@ int blk_co_close(struct blk_node *n);
 
 /* The answer to a request. From anywhere on the loop's thread. */
 void blk_finish(struct blk_req *req, int err);
+/* From submit(): @req, all of it, is served by @to, the node's own file, at byte @at. */
+static inline void blk_pass(struct blk_req *req, struct blk_node *to, uint64_t at)
+{
+	req->at = at;
+	to->ops->submit(to, req);
+}
 
 int blk_truncate(struct blk_node *n, uint64_t size);
 

@@ -86,10 +86,10 @@ out_fail:
 static void raw_submit(struct blk_node *n, struct blk_req *req)
 {
 	struct raw_node *r = container_of(n, struct raw_node, node);
-	if (r->probed && req->op == BLK_WRITE && req->off == 0)
+	if (r->probed && req->op == BLK_WRITE && req->at == 0)
 		write_guarded(r, req);
 	else
-		n->file->ops->submit(n->file, req); /* checked already; same offsets */
+		blk_pass(req, n->file, req->at);
 }
 
 static int raw_close(struct blk_node *n)

@@ -242,10 +242,19 @@ void q_l2_set(struct qcow2 *q, struct q_page *p, uint32_t i, uint64_t entry, uin
 void q_compressed_range(const struct qcow2 *q, uint64_t entry, uint64_t *off, uint64_t *len);
 /* Drops what an L2 entry refers to. */
 int q_drop_entry(struct qcow2 *q, uint64_t entry, bool punch);
-/* Entries of one page of L2. */
+/* Entries of one page of L2. (Divisions by what is a power of two are shifts: they are in every request's way.) */
 static inline uint32_t q_page_entries(const struct qcow2 *q)
 {
-	return q->page_bytes / q->l2_entry_bytes;
+	return q->page_bytes >> (q->ext_l2 ? 4 : 3);
+}
+/* Where byte @off of the file is in its page, in bytes; the index of the L2 entry there. */
+static inline uint32_t q_in_page(const struct qcow2 *q, uint64_t off)
+{
+	return (uint32_t)off & (q->page_bytes - 1);
+}
+static inline uint32_t q_l2_index(const struct qcow2 *q, uint64_t off)
+{
+	return q_in_page(q, off) >> (q->ext_l2 ? 4 : 3);
 }
 
 /* ---- commit.c ---- */
@@ -260,6 +269,7 @@ int q_co_settle(struct qcow2 *q);
 /* ---- req.c: requests, the fast path ---- */
 
 void qcow2_submit(struct blk_node *n, struct blk_req *req);
+void qcow2_finished(struct blk_node *n, struct blk_req *req);
 /* Stops new requests and waits until none is active; they go on with q_thaw(). */
 void q_co_freeze(struct qcow2 *q);
 void q_thaw(struct qcow2 *q);

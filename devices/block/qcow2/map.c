@@ -115,7 +115,7 @@ static int peek_l1(struct qcow2 *q, uint64_t off, uint64_t *entry)
 	struct q_page *p = q_cache_peek(q, align_down(at, q->page_bytes));
 	if (!p)
 		return -EAGAIN;
-	*entry = get_be64(p->data + at % q->page_bytes);
+	*entry = get_be64(p->data + q_in_page(q, at));
 	return check_l1_entry(q, *entry);
 }
 
@@ -212,8 +212,7 @@ int q_map(struct qcow2 *q, uint64_t off, uint64_t len, struct q_extent *out)
 	unsigned int sub = (unsigned int)((off & (q->cluster_bytes - 1)) >> q->sub_bits);
 	struct walk w;
 	uint64_t bytes = 0;
-	err = measure(q, p, (uint32_t)(at % q->page_bytes) / q->l2_entry_bytes, sub, in_sub + len,
-		      &w, &bytes);
+	err = measure(q, p, q_l2_index(q, at), sub, in_sub + len, &w, &bytes);
 	if (err)
 		return err;
 	out->type = w.type;
@@ -270,7 +269,7 @@ int q_co_l2_page(struct qcow2 *q, uint64_t off, struct q_page **page, uint32_t *
 	if (err || !(l1 & Q_OFF_MASK))
 		return err;
 	uint64_t at = l2_entry_at(q, l1 & Q_OFF_MASK, off);
-	*entry = (uint32_t)(at % q->page_bytes) / q->l2_entry_bytes;
+	*entry = q_l2_index(q, at);
 	return q_co_cache_get(q, at, Q_L2, page);
 }
 
@@ -335,7 +334,7 @@ int q_co_l2_for_write(struct qcow2 *q, uint64_t off, struct q_page **page, uint3
 	int err = q_co_cache_get(q, q->h.l1_off + i * 8, Q_L1, &l1_page);
 	if (err)
 		return err;
-	uint32_t in_page = (uint32_t)(i * 8 % q->page_bytes);
+	uint32_t in_page = q_in_page(q, i * 8);
 	uint64_t l1 = get_be64(l1_page->data + in_page);
 	err = check_l1_entry(q, l1);
 	if (!err && (!(l1 & Q_OFF_MASK) || !(l1 & Q_COPIED)))
@@ -345,7 +344,7 @@ int q_co_l2_for_write(struct qcow2 *q, uint64_t off, struct q_page **page, uint3
 	if (err)
 		return err;
 	uint64_t at = l2_entry_at(q, l1 & Q_OFF_MASK, off);
-	*entry = (uint32_t)(at % q->page_bytes) / q->l2_entry_bytes;
+	*entry = q_l2_index(q, at);
 	return q_co_cache_get(q, at, Q_L2, page);
 }
 

@@ -242,6 +242,7 @@ static int qcow2_close(struct blk_node *n)
 static const struct blk_ops qcow2_ops = {
 	.format = "qcow2",
 	.submit = qcow2_submit,
+	.finished = qcow2_finished,
 	.close = qcow2_close,
 };
 

@@ -91,7 +91,7 @@ static int rb_offset(struct qcow2 *q, uint64_t cluster, uint64_t *off)
 	int err = q_co_cache_get(q, q->h.rt_off + i * 8, Q_RT, &rt);
 	if (err)
 		return err;
-	uint64_t e = get_be64(rt->data + (i * 8) % q->page_bytes);
+	uint64_t e = get_be64(rt->data + q_in_page(q, i * 8));
 	q_cache_put(rt);
 	if ((e & (q->cluster_bytes - 1)) || e >= Q_HOST_MAX || (e && e >= q->node.file->size))
 		return q_corrupt(q, "bad refcount table entry", e);
@@ -278,7 +278,7 @@ static int new_rb(struct qcow2 *q, uint64_t cluster)
 	if (!err) {
 		q_rb_set(rb->data, 0, q->h.refcount_order, 1);
 		q_cache_put(rb);
-		put_be64(rt->data + (rt_index * 8) % q->page_bytes, own << q->cluster_bits);
+		put_be64(rt->data + q_in_page(q, rt_index * 8), own << q->cluster_bits);
 		q_cache_dirty(q, rt);
 	}
 	q_cache_put(rt);

@@ -3,7 +3,7 @@
 /*
  * How it works. Most requests of a running guest touch clusters that are allocated, next to each
  * other and whose mapping is in the cache: qcow2_submit() maps such a request and passes it on to
- * the file at once, without a coroutine or an allocation. Everything else (a mapping to be read,
+ * the file at once, without a coroutine, a second request or an allocation. Everything else (a mapping to be read,
  * clusters to be allocated, pieces in several places, compression) runs as one coroutine.
  *
  * Concurrency. Reads take nothing: they see the mapping before or after a change. A write that
@@ -84,13 +84,13 @@ void q_io_end(struct qcow2 *q, unsigned int epoch)
 
 /* ---- fans ---- */
 
-enum { FAN_FOREIGN = 2 }; /* in place of an epoch */
+enum { NO_EPOCH = 2 }; /* in place of one: I/O to another file */
 
 static void on_fan_done(struct blk_req *req, int err)
 {
 	struct blk_child *c = container_of(req, struct blk_child, req);
 	struct q_fan *f = c->a;
-	if (c->c != FAN_FOREIGN)
+	if (c->c != NO_EPOCH)
 		q_io_end(f->q, (unsigned int)c->c);
 	free(c->b);
 	blk_child_put(f->q->node.ctx, c);
@@ -118,7 +118,7 @@ void q_fan_submit(struct q_fan *f, struct blk_node *n, enum blk_op op, const str
 		used = blk_iov_slice(iov, niov, skip, len, v, niov);
 	}
 	c->a = f;
-	c->c = own ? q_io_begin(q) : FAN_FOREIGN;
+	c->c = own ? q_io_begin(q) : NO_EPOCH;
 	c->req = (struct blk_req){
 		.op = op, .off = off, .len = len, .iov = v, .niov = used, .done = on_fan_done
 	};
@@ -185,12 +185,6 @@ void q_active_end(struct qcow2 *q)
 		co_queue_wake_all(&q->idle);
 }
 
-static void request_done(struct qcow2 *q, struct blk_req *req, int err)
-{
-	blk_finish(req, err);
-	q_active_end(q);
-}
-
 void q_co_freeze(struct qcow2 *q)
 {
 	while (q->frozen)
@@ -244,49 +238,58 @@ static void co_request(void *arg)
 {
 	struct blk_req *req = arg;
 	struct qcow2 *q = q_node(req->node);
-	request_done(q, req, co_serve(q, req));
+	blk_finish(req, co_serve(q, req));
 	q_commit_if_full(q);
 }
 
 /* ---- the fast path ---- */
 
-static void on_forwarded(struct blk_req *child, int err)
+void qcow2_finished(struct blk_node *n, struct blk_req *req)
+{
+	struct qcow2 *q = q_node(n);
+	if (req->tag != NO_EPOCH)
+		q_io_end(q, req->tag);
+	q_active_end(q);
+}
+
+/* What is stored in this image: the request goes on to its file. */
+static void pass(struct qcow2 *q, struct blk_req *req, uint64_t host)
+{
+	req->tag = q_io_begin(q);
+	blk_pass(req, q->data, host);
+}
+
+static void on_backing_done(struct blk_req *child, int err)
 {
 	struct blk_child *c = container_of(child, struct blk_child, req);
 	struct blk_req *req = c->a;
-	struct qcow2 *q = c->b;
-	if (c->c != FAN_FOREIGN)
-		q_io_end(q, (unsigned int)c->c);
-	blk_child_put(q->node.ctx, c);
-	request_done(q, req, err);
+	blk_child_put(req->node->ctx, c);
+	blk_finish(req, err);
 }
 
-/* Passes the whole request on. */
-static void forward(struct qcow2 *q, struct blk_req *req, struct blk_node *to, uint64_t off,
-		    bool own)
+/* Another image serves it as a request of its own. */
+static void read_backing(struct qcow2 *q, struct blk_req *req)
 {
 	struct blk_child *c = blk_child_get(q->node.ctx);
 	c->a = req;
-	c->b = q;
-	c->c = own ? q_io_begin(q) : FAN_FOREIGN;
-	c->req = (struct blk_req){ .op = req->op,
-				   .off = off,
+	c->req = (struct blk_req){ .op = BLK_READ,
+				   .off = req->off,
 				   .len = req->len,
 				   .iov = req->iov,
 				   .niov = req->niov,
-				   .done = on_forwarded };
-	blk_submit(to, &c->req);
+				   .done = on_backing_done };
+	blk_submit(q->node.backing, &c->req);
 }
 
 static bool fast_read(struct qcow2 *q, struct blk_req *req, const struct q_extent *e)
 {
 	uint64_t shown;
 	switch (e->type) {
-	case Q_NORMAL: forward(q, req, q->data, e->host, true); return true;
+	case Q_NORMAL: pass(q, req, e->host); return true;
 	case Q_UNALLOCATED:
 		shown = q_backing_bytes(q, req->off, req->len);
 		if (shown == req->len) {
-			forward(q, req, q->node.backing, req->off, false);
+			read_backing(q, req);
 			return true;
 		}
 		if (shown)
@@ -297,7 +300,7 @@ static bool fast_read(struct qcow2 *q, struct blk_req *req, const struct q_exten
 	case Q_COMPRESSED_CLUSTER: return false;
 	}
 	blk_iov_zero(req->iov, req->niov, 0, req->len);
-	request_done(q, req, 0);
+	blk_finish(req, 0);
 	return true;
 }
 
@@ -308,7 +311,7 @@ static bool fast_write(struct qcow2 *q, struct blk_req *req, const struct q_exte
 		return false;
 	if (is_busy(q, req->off >> q->cluster_bits, (req->off + req->len - 1) >> q->cluster_bits))
 		return false;
-	forward(q, req, q->data, e->host, true);
+	pass(q, req, e->host);
 	return true;
 }
 
@@ -316,7 +319,7 @@ static bool fast_flush(struct qcow2 *q, struct blk_req *req)
 {
 	if (q->cache.n_dirty || q->frees.n || q->committing || q->packer || q->data_file)
 		return false;
-	forward(q, req, q->node.file, 0, false);
+	blk_pass(req, q->node.file, 0);
 	return true;
 }
 
@@ -337,11 +340,12 @@ static bool serve_fast(struct qcow2 *q, struct blk_req *req)
 static void begin(struct qcow2 *q, struct blk_req *req)
 {
 	q_active_begin(q);
+	req->tag = NO_EPOCH;
 	if (serve_fast(q, req))
 		return;
 	int err = co_spawn(q_co(q), co_request, req);
 	if (err)
-		request_done(q, req, err);
+		blk_finish(req, err);
 }
 
 void qcow2_submit(struct blk_node *n, struct blk_req *req)
