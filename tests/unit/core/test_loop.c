@@ -2,8 +2,15 @@
 /* What sources may rely on. */
 #include "vmm/core/loop.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/test.h"
@@ -99,6 +106,38 @@ static void remove_other(void *opaque, uint32_t events)
 	loop_fd_remove(f->loop, &f->a);
 	loop_fd_remove(f->loop, &f->b);
 	f->done = true;
+}
+
+/* As in a container whose filter was written before Linux 5.11. -> whether it could be done. */
+static bool forbid_pwait2(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_epoll_pwait2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(*code), code };
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST(timer_fires_where_there_is_no_epoll_pwait2)
+{
+	struct fixture f;
+	setup(&f);
+	int status;
+	pid_t pid = fork();
+	if (!pid) {
+		if (!forbid_pwait2())
+			_exit(2);
+		uint64_t deadline = clock_now_ns() + 20 * NS_PER_MS;
+		loop_timer_arm(f.loop, &f.timer, deadline);
+		_exit(loop_run_until(f.loop, &f.done) || clock_now_ns() < deadline);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	loop_destroy(f.loop);
 }
 
 TEST(event_collected_for_a_removed_source_is_dropped)
