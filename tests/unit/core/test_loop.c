@@ -253,6 +253,7 @@ TEST(stop_ends_one_run_and_not_the_next)
 
 TEST_MAIN(T(task_from_another_thread_wakes_a_sleeping_loop), T(task_posted_twice_runs_once),
 	  T(cancelled_task_does_not_run), T(timer_does_not_fire_before_its_deadline),
+	  T(timer_fires_where_there_is_no_epoll_pwait2),
 	  T(event_collected_for_a_removed_source_is_dropped),
 	  T(lock_of_a_source_is_held_around_its_callback),
 	  T(tasks_of_hooks_come_before_the_sleep_and_do_not_starve_descriptors),
