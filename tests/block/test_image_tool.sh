@@ -117,6 +117,26 @@ check_repairs_lazy_refcounts() {
 		status_is 0 image check -r all --json a.qcow2 && [ "$(key '."corruptions-fixed" > 0' out)" = true ] &&
 		qemu-img check -q a.qcow2 && qemu-io -c 'read -P 3 0 1M' a.qcow2 >said && ! grep -q failed said
 }
+# The first entry of L1, of L2 and of the refcount table, and the header's reference to the latter, each far outside.
+check_repairs_tables_outside_the_file() {
+	local at
+	for at in 0x30000 0x40000 0x10000 48; do
+		qemu-img create -q -f qcow2 a.qcow2 16M && qemu-io -c 'write -P 5 0 1M' a.qcow2 >/dev/null &&
+			printf '\x80\0\0\x7f\0\0\0\0' | dd of=a.qcow2 bs=1 seek=$((at)) conv=notrunc status=none &&
+			status_is 2 image check a.qcow2 && grep -q ERROR err && status_is 0 image check -r all --json a.qcow2 &&
+			[ "$(key '."corruptions-fixed" > 0' out)" = true ] && status_is 0 image check a.qcow2 &&
+			qemu-img check -q a.qcow2 || return
+		# What L2 did not lose, and nothing where L1 was lost.
+		[ $at = 0x30000 ] || { qemu-io -c 'read -P 5 64k 960k' a.qcow2 >said && ! grep -q failed said; } || return
+	done
+}
+check_leaves_what_it_cannot_repair_an_error() {
+	qemu-img create -q -f qcow2 a.qcow2 16M && qemu-io -c 'write -P 5 0 1M' a.qcow2 >/dev/null &&
+		qemu-img snapshot -c s1 a.qcow2 && qemu-img info --output=json a.qcow2 >/dev/null &&
+		local table && table=$(od -An -tu8 --endian=big -j64 -N8 a.qcow2) &&
+		printf '\0\0\x7f\0\0\0\0\0' | dd of=a.qcow2 bs=1 seek=$((table)) conv=notrunc status=none &&
+		status_is 2 image check -r all a.qcow2 && status_is 2 image check a.qcow2
+}
 check_of_raw_is_63() { truncate -s 1M a.raw && status_is 63 image check -f raw a.raw; }
 check_of_nothing_is_1() { status_is 1 image check none.qcow2; }
 

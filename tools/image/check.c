@@ -193,6 +193,8 @@ int image_check(int argc, char **argv)
 	int status;
 	if (image_parse(&command, &c, &c.words, 1, argc, argv, CHECK_FAILED, &status))
 		return status;
+	if (!c.quiet && !log_enabled(LOG_LEVEL_INFO))
+		log_set_level(LOG_LEVEL_INFO); /* what is found, one by one */
 	struct loop *loop = NULL;
 	struct blk_node *n = NULL;
 	unsigned int flags = BLK_OPEN_NO_BACKING | BLK_OPEN_CHECK |

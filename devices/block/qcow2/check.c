@@ -9,7 +9,9 @@
  * A repair writes the counted refcounts as a shadow (shadow.c): a whole new table and blocks,
  * then the header. Flags that are wrong are corrected in the tables before the switch; whichever
  * comes first, the next check repairs the rest. Bad entries are not guessed at: with
- * QCOW2_FIX_ALL an L2 entry that points nowhere is cleared, since the data it meant is lost.
+ * QCOW2_FIX_ALL an entry of L1 or L2 that points nowhere is cleared, since what it meant is lost. A
+ * table that is not in the file stays an error (and the corrupt bit set), except the refcount table,
+ * which is made anew.
  *
  * Memory and time are bounded by what the tables in the file can refer to (256 MiB of counts).
  */
@@ -34,20 +36,36 @@ struct check {
 	struct q_counts want; /* counted */
 	struct q_counts have; /* in the file */
 	uint64_t file_clusters;
-	uint64_t next_host; /* of the cluster that would not be a fragment */
+	uint64_t next_host;  /* of the cluster that would not be a fragment */
+	uint64_t miscounted; /* of the damage: what new refcounts repair */
 	unsigned int messages;
 	uint8_t *l2, *rb;
 };
 
-static void found(struct check *c, bool damage, const char *what, uint64_t at)
+enum finding { LEAK, MISCOUNT, DAMAGE };
+
+static void found(struct check *c, enum finding kind, const char *what, uint64_t at)
 {
-	if (damage)
-		c->out->corruptions++;
-	else
+	if (kind == LEAK)
 		c->out->leaks++;
+	else
+		c->out->corruptions++;
+	c->miscounted += kind == MISCOUNT;
 	if (c->messages++ < MESSAGES_MAX)
-		log_info("%s: %s: %s 0x%" PRIx64, c->q->node.name, damage ? "ERROR" : "leaked",
-			 what, at);
+		log_info("%s: %s: %s 0x%" PRIx64, c->q->node.name,
+			 kind == LEAK ? "leaked" : "ERROR", what, at);
+}
+
+/* @e, an entry of a table, makes no sense. -> whether it was cleared, for the caller to write. */
+static bool bad_entry(struct check *c, const char *what, uint8_t *e, uint32_t bytes)
+{
+	found(c, DAMAGE, what, get_be64(e));
+	if (c->fix != QCOW2_FIX_ALL)
+		return false;
+	memset(e, 0, bytes);
+	c->out->corruptions--;
+	c->out->corruptions_fixed++;
+	return true;
 }
 
 /* ---- counting ---- */
@@ -59,7 +77,7 @@ static int use(struct check *c, uint64_t off, uint64_t bytes, const char *what)
 	uint64_t first = off >> bits,
 		 n = div_round_up((off & (c->q->cluster_bytes - 1)) + bytes, c->q->cluster_bytes);
 	if (!ck_range(first, n, c->file_clusters)) {
-		found(c, true, what, off);
+		found(c, DAMAGE, what, off);
 		return 0;
 	}
 	c->out->image_end = MAX(c->out->image_end, (first + n) << bits);
@@ -121,15 +139,8 @@ static int use_l2(struct check *c, uint64_t off, bool disk)
 		uint8_t *at = c->l2 + i * q->l2_entry_bytes;
 		bool bad;
 		err = use_entry(c, get_be64(at), disk, &bad);
-		if (!bad)
-			continue;
-		found(c, true, "bad L2 entry", get_be64(at));
-		if (c->fix == QCOW2_FIX_ALL) {
-			memset(at, 0, q->l2_entry_bytes);
-			changed = true;
-			c->out->corruptions--;
-			c->out->corruptions_fixed++;
-		}
+		if (bad)
+			changed |= bad_entry(c, "bad L2 entry", at, q->l2_entry_bytes);
 	}
 	return !err && changed ? q_co_write_cluster(q, off, c->l2) : err;
 }
@@ -142,7 +153,7 @@ static int use_tree(struct check *c, uint64_t l1_off, uint32_t n, bool disk)
 		return 0;
 	if (!is_place(c, l1_off) || !ck_range(l1_off, bytes, q->node.file->size) ||
 	    bytes > QCOW2_L1_BYTES_MAX) {
-		found(c, true, "L1 table at", l1_off);
+		found(c, DAMAGE, "L1 table at", l1_off);
 		return 0;
 	}
 	uint8_t *l1;
@@ -151,13 +162,17 @@ static int use_tree(struct check *c, uint64_t l1_off, uint32_t n, bool disk)
 		err = q_co_read_table(q, l1_off, bytes, &l1);
 	if (err)
 		return err;
+	bool changed = false;
 	for (uint32_t i = 0; i < n && !err; i++) {
-		uint64_t e = get_be64(l1 + (uint64_t)i * 8), off = e & Q_OFF_MASK;
+		uint8_t *at = l1 + (uint64_t)i * 8;
+		uint64_t e = get_be64(at), off = e & Q_OFF_MASK;
 		if ((e & Q_L1_RESERVED) || (off && !is_place(c, off)))
-			found(c, true, "bad L1 entry", e);
+			changed |= bad_entry(c, "bad L1 entry", at, 8);
 		else if (off)
 			err = use_l2(c, off, disk);
 	}
+	if (!err && changed)
+		err = blk_co_write(q->node.file, l1, align_up(bytes, 512), l1_off);
 	free(l1);
 	return err;
 }
@@ -186,7 +201,7 @@ static int use_bitmap(struct check *c, uint64_t table, uint32_t entries)
 	struct qcow2 *q = c->q;
 	uint64_t bytes = (uint64_t)entries * 8;
 	if (!is_place(c, table) || bytes > QCOW2_L1_BYTES_MAX) {
-		found(c, true, "bitmap table at", table);
+		found(c, DAMAGE, "bitmap table at", table);
 		return 0;
 	}
 	uint8_t *t;
@@ -230,6 +245,10 @@ static int use_refcounts(struct check *c)
 	struct qcow2 *q = c->q;
 	uint64_t bytes = (uint64_t)q->h.rt_clusters << q->cluster_bits;
 	uint8_t *rt;
+	if (!bytes) {
+		found(c, MISCOUNT, "refcount table is not in the file, clusters", 0);
+		return 0;
+	}
 	int err = use(c, q->h.rt_off, bytes, "refcount table at");
 	if (!err)
 		err = q_co_read_table(q, q->h.rt_off, bytes, &rt);
@@ -240,7 +259,7 @@ static int use_refcounts(struct check *c)
 		if (!off)
 			continue;
 		if (!is_place(c, off)) {
-			found(c, true, "bad refcount table entry", off);
+			found(c, MISCOUNT, "bad refcount table entry", off);
 			continue;
 		}
 		err = use(c, off, q->cluster_bytes, "refcount block at");
@@ -287,9 +306,9 @@ static void compare(struct check *c)
 		}
 		uint64_t want = q_counts_get(&c->want, i), have = q_counts_get(&c->have, i);
 		if (have > want)
-			found(c, false, "refcount too high, cluster", i);
+			found(c, LEAK, "refcount too high, cluster", i);
 		else if (have < want)
-			found(c, true, "refcount too low, cluster", i);
+			found(c, MISCOUNT, "refcount too low, cluster", i);
 	}
 }
 
@@ -306,7 +325,7 @@ static bool check_flags(struct check *c, uint8_t *table, uint32_t n, uint32_t en
 		bool sole = q_counts_get(counts, host >> c->q->cluster_bits) == 1;
 		if (sole == !!(e & Q_COPIED))
 			continue;
-		found(c, true, "COPIED flag is wrong in entry", e);
+		found(c, DAMAGE, "COPIED flag is wrong in entry", e);
 		if (c->fix != QCOW2_FIX_ALL)
 			continue;
 		put_be64(at, sole ? e | Q_COPIED : e & ~Q_COPIED);
@@ -365,32 +384,29 @@ static int write_counts(struct check *c)
 			err = q_counts_add(&c->want, off >> q->cluster_bits, 1, -1);
 	}
 	free(err ? NULL : rt);
-	next.incompat &= ~(QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
+	bool sound = out->corruptions == c->miscounted;
+	next.incompat &= ~(QCOW2_INCOMPAT_DIRTY | (sound ? QCOW2_INCOMPAT_CORRUPT : 0));
 	q->corrupt = false;
 	if (!err)
 		err = q_co_switch(&c->want, &next);
 	if (err)
 		return err;
+	q->corrupt = !sound;
 	out->leaks_fixed += out->leaks;
 	out->leaks = 0;
+	out->corruptions_fixed += c->miscounted;
+	out->corruptions -= c->miscounted;
 	return 0;
 }
 
 static int repair(struct check *c)
 {
 	struct qcow2_check *out = c->out;
-	uint64_t low = out->corruptions;
-	if (c->fix == QCOW2_FIX_LEAKS && low)
+	if (c->fix == QCOW2_FIX_LEAKS && out->corruptions)
 		return 0; /* leaks beside damage: what looks leaked may be the only copy */
 	bool marked = c->q->h.incompat & (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
-	if (!low && !out->leaks && !out->corruptions_fixed && !marked)
-		return 0;
-	int err = write_counts(c);
-	if (!err) {
-		out->corruptions_fixed += low;
-		out->corruptions = 0;
-	}
-	return err;
+	bool wrong = c->miscounted || out->leaks || out->corruptions_fixed;
+	return wrong || (marked && !out->corruptions) ? write_counts(c) : 0;
 }
 
 static int run(struct check *c)
@@ -405,13 +421,10 @@ static int run(struct check *c)
 		err = count_all(c);
 	if (!err)
 		compare(c);
-	uint64_t low = c->out->corruptions;
 	if (!err)
 		err = check_all_flags(c);
-	if (!err && c->fix != QCOW2_FIX_NONE) {
-		c->out->corruptions = MAX(c->out->corruptions, low);
+	if (!err && c->fix != QCOW2_FIX_NONE)
 		err = repair(c);
-	}
 	q_buf_put(q, c->l2);
 	q_buf_put(q, c->rb);
 	q_counts_free(&c->want);

@@ -63,7 +63,7 @@ uint64_t qcow2_l1_needed(uint64_t size, uint32_t cluster_bits, bool ext_l2)
 
 static int damaged(const char *path, const char *what)
 {
-	log_error("%s: damaged qcow2 image: %s; try charmvm image check, or a backup", path, what);
+	log_error("%s: damaged qcow2 image: %s: restore it from a backup", path, what);
 	return -EINVAL;
 }
 
@@ -180,11 +180,19 @@ static bool table_fits(uint64_t off, uint64_t len, uint64_t file_bytes, uint32_t
 	return !(off & mask) && off && off < (UINT64_C(1) << 56) && ck_range(off, len, file_bytes);
 }
 
-static int check_tables(uint64_t file_bytes, const char *path, const struct qcow2_header *h)
+static bool refcount_table_fits(const struct qcow2_header *h, uint64_t file_bytes)
+{
+	uint64_t bytes = (uint64_t)h->rt_clusters << h->cluster_bits;
+	uint64_t end = align_up(file_bytes, UINT64_C(1) << h->cluster_bits);
+	return bytes && bytes <= QCOW2_RT_BYTES_MAX &&
+	       table_fits(h->rt_off, bytes, end, h->cluster_bits);
+}
+
+static int check_tables(uint64_t file_bytes, const char *path, bool for_repair,
+			struct qcow2_header *h)
 {
 	bool ext_l2 = h->incompat & QCOW2_INCOMPAT_EXT_L2;
 	uint64_t l1_bytes = (uint64_t)h->l1_entries * 8;
-	uint64_t rt_bytes = (uint64_t)h->rt_clusters << h->cluster_bits;
 	uint64_t needed = qcow2_l1_needed(h->size, h->cluster_bits, ext_l2);
 	if (h->size > INT64_MAX || h->size % 512 || needed > QCOW2_L1_BYTES_MAX / 8)
 		return damaged(path, "virtual size out of range");
@@ -194,11 +202,16 @@ static int check_tables(uint64_t file_bytes, const char *path, const struct qcow
 		return damaged(path, "L1 table too small for the virtual size");
 	if (h->l1_entries && !table_fits(h->l1_off, l1_bytes, file_bytes, h->cluster_bits))
 		return damaged(path, "L1 table not inside the file (truncated?)");
-	if (!h->rt_clusters || rt_bytes > QCOW2_RT_BYTES_MAX)
-		return damaged(path, "refcount table size out of range");
-	if (!table_fits(h->rt_off, rt_bytes, align_up(file_bytes, UINT64_C(1) << h->cluster_bits),
-			h->cluster_bits))
-		return damaged(path, "refcount table not inside the file (truncated?)");
+	if (!refcount_table_fits(h, file_bytes)) {
+		if (!for_repair) {
+			log_error("%s: damaged qcow2 image: refcount table not inside the file: "
+				  "rebuild it with charmvm image check -r all",
+				  path);
+			return -EINVAL;
+		}
+		h->rt_off = 0;
+		h->rt_clusters = 0;
+	}
 	if (h->n_snapshots > QCOW2_SNAPSHOTS_MAX)
 		return damaged(path, "too many snapshots");
 	if (h->n_snapshots && !table_fits(h->snapshots_off, 40, file_bytes, h->cluster_bits))
@@ -271,7 +284,7 @@ static int check_bitmaps(uint64_t file_bytes, const char *path, const struct qco
 }
 
 int qcow2_header_parse(const uint8_t *head, size_t bytes, uint64_t file_bytes, const char *path,
-		       struct qcow2_header *h)
+		       bool for_repair, struct qcow2_header *h)
 {
 	memset(h, 0, sizeof(*h));
 	if (bytes < QCOW2_HEADER_BYTES || get_be32(head) != QCOW2_MAGIC) {
@@ -283,7 +296,7 @@ int qcow2_header_parse(const uint8_t *head, size_t bytes, uint64_t file_bytes, c
 	if (!err)
 		err = check_features(head, bytes, path, h);
 	if (!err)
-		err = check_tables(file_bytes, path, h);
+		err = check_tables(file_bytes, path, for_repair, h);
 	if (err)
 		return err;
 	size_t ext_end = MIN(bytes, (size_t)1 << h->cluster_bits);

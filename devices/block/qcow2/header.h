@@ -81,10 +81,10 @@ uint32_t qcow2_header_cluster_bytes(const uint8_t *head);
 /*
  * Reads the header from the first @bytes of the file (its first cluster, or all there is) and checks
  * every field that can be checked without the file: what stays is safe to compute with. @path is for
- * messages. -> 0; -EINVAL (damaged), -ENOTSUP (a feature we lack, named), after one log line.
+ * messages. @for_repair: a refcount table that is not in the file is told by rt_clusters of 0. -> 0; -EINVAL (damaged), -ENOTSUP (a feature we lack, named), after one log line.
  */
 int qcow2_header_parse(const uint8_t *head, size_t bytes, uint64_t file_bytes, const char *path,
-		       struct qcow2_header *out);
+		       bool for_repair, struct qcow2_header *out);
 
 /*
  * Writes the header with its extensions to @out, one cluster that is zeroed first: backing, format,

@@ -155,7 +155,7 @@ static void set_geometry(struct qcow2 *q)
 }
 
 /* Reads the first cluster, as far as there is one. */
-static int read_header(struct qcow2 *q)
+static int read_header(struct qcow2 *q, unsigned int flags)
 {
 	struct blk_node *file = q->node.file;
 	uint8_t *buf = NULL;
@@ -168,7 +168,8 @@ static int read_header(struct qcow2 *q)
 		return -ENOMEM;
 	err = blk_co_read(file, buf, bytes, 0);
 	if (!err)
-		err = qcow2_header_parse(buf, bytes, file->size, q->node.name, &q->h);
+		err = qcow2_header_parse(buf, bytes, file->size, q->node.name,
+					 flags & BLK_OPEN_CHECK, &q->h);
 	free(buf);
 	return err;
 }
@@ -264,7 +265,7 @@ int qcow2_co_open(struct blk_node *file, unsigned int flags, struct blk_node **o
 	init_lists(q);
 	q->node.file = file;
 	q->data = file;
-	err = read_header(q);
+	err = read_header(q, flags);
 	if (!err) {
 		set_geometry(q);
 		err = check_marks(q, flags);
