@@ -24,7 +24,7 @@ has_ended() { [ -s "$work/status" ]; }
 start() { # CHARMVM-OPTION...
 	# Each test is a subshell, which cannot wait for it: its end is told by a file.
 	(
-		"$charmvm" --image "$image" --mem 1G --console "file:$work/console" "$@" \
+		"$charmvm" --image "$image" --mem 1G --cpus 2 --console "file:$work/console" "$@" \
 			</dev/null 2>"$work/log" &
 		echo $! >"$work/pid"
 		wait $!
@@ -52,6 +52,7 @@ no_account_has_a_password() {
 	expect "$(in_guest "sudo awk -F: '\$2 !~ /^[!*]/ {print \$1} END {print (NR > 5)}' /etc/shadow")" 1 \
 		"accounts with a password, and then whether any were read"
 }
+both_vcpus_are_there() { expect "$(in_guest nproc)" 2 "number of processors"; }
 wall_clock_is_right() {
 	local there here
 	there=$(in_guest date +%s)
@@ -159,7 +160,7 @@ qemu-img create -q -f qcow2 "$work/third.qcow2" 64M
 start --disk "$work/second.raw" --disk "$work/third.qcow2,ro" \
 	--channel "org.example.0=socket:$work/channel"
 run_tests boots_to_a_login_over_ssh banner_says_how_to_log_in_and_which_ports guest_computes_with_numpy \
-	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password wall_clock_is_right \
+	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password both_vcpus_are_there wall_clock_is_right \
 	memory_is_what_was_asked_for disks_have_serials_and_several_queues second_disk_keeps_what_is_written \
 	discard_and_write_zeroes_reach_the_disk read_only_disk_refuses_writes \
 	channel_carries_bytes_both_ways guest_has_ipv4_ipv6_and_a_large_mtu megabytes_go_through_a_forward_unharmed \

@@ -1,10 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Guests with several vCPUs: they come up; they are saved and reverted while all of them work. On real KVM.
-#
-# A lab of its own with one processor: with two, QEMU 7.2 and 10 alike, the kernel of the lab itself dies in about one start of
-# ten, with an interrupt between its processors taken on the guest's segments (tests/lab/lab).
-# lab: --cpus 1
 # seconds: 300
 # shellcheck source=tests/e2e/count_lib.sh
 . "$(dirname "$0")/count_lib.sh"

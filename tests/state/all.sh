@@ -7,4 +7,4 @@ programs=()
 for source in tests/state/test_*.c; do
 	programs+=("${BUILD:-build}/$(uname -m)/asan/${source%.c}")
 done
-exec tests/in_lab.sh 120 "${programs[@]}"
+exec tests/in_lab.sh 240 "${programs[@]}"
