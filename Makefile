@@ -34,7 +34,8 @@ SRCS_vmm      := $(wildcard vmm/*.c vmm/agent/*.c vmm/snapshot/*.c vmm/control/*
 
 LAYERS := base core kvm x86 block net chardev device pci virtio platform firmware tools agent vmm
 
-PKGS := zlib libzstd ext2fs jansson
+# libslirp and libext2fs are loaded when they are needed (vmm/base/library.h).
+PKGS := zlib libzstd jansson
 LIBS := -lfdt -laio -lpthread
 
 # ---- how it is built

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "firmware/extfs_io.h"
+#include "firmware/extfs_int.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/endian.h"
 
@@ -39,22 +39,7 @@ enum {
 	GROUPS_MAX = 1 << 20, /* 128 TiB of 4 KiB blocks */
 };
 
-#define FREE_BLOCKS_MAX (UINT64_C(1) << 31) /* a bitmap of 256 MiB */
-
-struct extfs {
-	struct extfs_io io;
-	ext2_filsys fs;
-	char uuid[EXTFS_UUID_CHARS];
-	char label[EXTFS_LABEL_CHARS];
-};
-
-/* Before each operation. */
-static void begin(struct extfs *fs)
-{
-	fs->io.err = 0;
-}
-
-static int to_errno(const struct extfs *fs, errcode_t e)
+int extfs_errno(const struct extfs *fs, errcode_t e)
 {
 	switch (e) {
 	case 0: return 0;
@@ -114,8 +99,10 @@ int extfs_open(struct blk_node *n, uint64_t off, uint64_t len, struct extfs **ou
 	extfs_io_init(&fs->io);
 	int err = check_super(fs);
 	if (!err)
-		err = to_errno(fs, ext2fs_open2(fs->io.name, NULL, EXT2_FLAG_64BITS, 0, 0,
-						&fs->io.manager, &fs->fs));
+		err = extfs_lib_load(&fs->lib);
+	if (!err)
+		err = extfs_errno(fs, fs->lib.open2(fs->io.name, NULL, EXT2_FLAG_64BITS, 0, 0,
+						    &fs->io.manager, &fs->fs));
 	if (err) {
 		extfs_io_clear(&fs->io);
 		free(fs);
@@ -130,7 +117,7 @@ void extfs_close(struct extfs *fs)
 {
 	if (!fs)
 		return;
-	ext2fs_free(fs->fs);
+	fs->lib.free(fs->fs);
 	extfs_io_clear(&fs->io);
 	free(fs);
 }
@@ -160,10 +147,10 @@ bool extfs_needs_recovery(const struct extfs *fs)
 /* Looks a path up and reads its inode. */
 static int look_up(struct extfs *fs, const char *path, ext2_ino_t *ino, struct ext2_inode *inode)
 {
-	errcode_t e = ext2fs_namei_follow(fs->fs, EXT2_ROOT_INO, EXT2_ROOT_INO, path, ino);
+	errcode_t e = fs->lib.namei_follow(fs->fs, EXT2_ROOT_INO, EXT2_ROOT_INO, path, ino);
 	if (!e)
-		e = ext2fs_read_inode(fs->fs, *ino, inode);
-	int err = to_errno(fs, e);
+		e = fs->lib.read_inode(fs->fs, *ino, inode);
+	int err = extfs_errno(fs, e);
 	return err == -ENOTDIR ? -ENOENT : err;
 }
 
@@ -171,7 +158,7 @@ bool extfs_is_file(struct extfs *fs, const char *path, bool nonempty)
 {
 	ext2_ino_t ino;
 	struct ext2_inode inode;
-	begin(fs);
+	extfs_begin(fs);
 	return !look_up(fs, path, &ino, &inode) && LINUX_S_ISREG(inode.i_mode) &&
 	       (!nonempty || EXT2_I_SIZE(&inode));
 }
@@ -180,7 +167,7 @@ bool extfs_is_dir(struct extfs *fs, const char *path)
 {
 	ext2_ino_t ino;
 	struct ext2_inode inode;
-	begin(fs);
+	extfs_begin(fs);
 	return !look_up(fs, path, &ino, &inode) && LINUX_S_ISDIR(inode.i_mode);
 }
 
@@ -203,11 +190,11 @@ static int read_extents(struct extfs *fs, ext2_ino_t ino, struct ext2_inode *ino
 	ext2_extent_handle_t h;
 	struct ext2fs_extent x;
 	uint64_t next = 0; /* rule (3) */
-	errcode_t e = ext2fs_extent_open2(fs->fs, ino, inode, &h);
+	errcode_t e = fs->lib.extent_open2(fs->fs, ino, inode, &h);
 	if (e)
-		return to_errno(fs, e);
+		return extfs_errno(fs, e);
 	int err = 0, op = EXT2_EXTENT_ROOT;
-	while (!err && !(e = ext2fs_extent_get(h, op, &x))) {
+	while (!err && !(e = fs->lib.extent_get(h, op, &x))) {
 		op = EXT2_EXTENT_NEXT;
 		if (!(x.e_flags & EXT2_EXTENT_FLAGS_LEAF))
 			continue;
@@ -217,10 +204,10 @@ static int read_extents(struct extfs *fs, ext2_ino_t ino, struct ext2_inode *ino
 			err = read_run(fs, buf, nblocks, x.e_lblk, x.e_pblk, x.e_len);
 		next = x.e_lblk + x.e_len;
 	}
-	ext2fs_extent_free(h);
+	fs->lib.extent_free(h);
 	if (err)
 		return err;
-	return e == EXT2_ET_EXTENT_NO_NEXT ? 0 : to_errno(fs, e);
+	return e == EXT2_ET_EXTENT_NO_NEXT ? 0 : extfs_errno(fs, e);
 }
 
 /* ext2's and ext3's block maps: runs of neighbouring blocks are gathered. */
@@ -230,9 +217,9 @@ static int read_block_map(struct extfs *fs, ext2_ino_t ino, struct ext2_inode *i
 	uint64_t run_lblk = 0, run_phys = 0, run_len = 0;
 	for (uint64_t lblk = 0; lblk < nblocks; lblk++) {
 		blk64_t phys = 0;
-		errcode_t e = ext2fs_bmap2(fs->fs, ino, inode, NULL, 0, lblk, NULL, &phys);
+		errcode_t e = fs->lib.bmap2(fs->fs, ino, inode, NULL, 0, lblk, NULL, &phys);
 		if (e)
-			return to_errno(fs, e);
+			return extfs_errno(fs, e);
 		if (run_len && phys == run_phys + run_len) {
 			run_len++;
 			continue;
@@ -252,13 +239,13 @@ static int read_inline(struct extfs *fs, ext2_ino_t ino, uint8_t *buf, uint64_t 
 {
 	ext2_file_t f;
 	unsigned int got = 0;
-	errcode_t e = ext2fs_file_open(fs->fs, ino, 0, &f);
+	errcode_t e = fs->lib.file_open(fs->fs, ino, 0, &f);
 	if (e)
-		return to_errno(fs, e);
-	e = size <= fs->fs->blocksize ? ext2fs_file_read(f, buf, (unsigned int)size, &got)
+		return extfs_errno(fs, e);
+	e = size <= fs->fs->blocksize ? fs->lib.file_read(f, buf, (unsigned int)size, &got)
 				      : EXT2_ET_FILE_TOO_BIG;
-	ext2fs_file_close(f);
-	return e ? to_errno(fs, e) : got == size ? 0 : -EINVAL;
+	fs->lib.file_close(f);
+	return e ? extfs_errno(fs, e) : got == size ? 0 : -EINVAL;
 }
 
 /* The contents into @buf, which is zeroed and has room for whole blocks. */
@@ -293,7 +280,7 @@ int extfs_read_file(struct extfs *fs, const char *path, size_t max_bytes, struct
 	ext2_ino_t ino;
 	struct ext2_inode inode;
 	*out = (struct blob){ .data = NULL };
-	begin(fs);
+	extfs_begin(fs);
 	int err = look_up_regular(fs, path, max_bytes, &ino, &inode);
 	if (!err)
 		err = blob_alloc(out, EXT2_I_SIZE(&inode)); /* maps whole blocks: 2 MiB pages */
@@ -310,7 +297,7 @@ int extfs_read_text(struct extfs *fs, const char *path, size_t max_bytes, char *
 	ext2_ino_t ino;
 	struct ext2_inode inode;
 	*text = NULL;
-	begin(fs);
+	extfs_begin(fs);
 	int err = look_up_regular(fs, path, max_bytes, &ino, &inode);
 	if (err)
 		return err;
@@ -355,62 +342,11 @@ int extfs_list(struct extfs *fs, const char *path, void (*each)(void *opaque, co
 	ext2_ino_t ino;
 	struct ext2_inode inode;
 	struct list_walk w = { each, opaque, EXTFS_ENTRIES_MAX };
-	begin(fs);
+	extfs_begin(fs);
 	int err = look_up(fs, path, &ino, &inode);
 	if (err)
 		return err;
 	if (!LINUX_S_ISDIR(inode.i_mode))
 		return -ENOTDIR;
-	return to_errno(fs, ext2fs_dir_iterate2(fs->fs, ino, 0, NULL, list_entry_cb, &w));
-}
-
-/* ---- what is not used ---- */
-
-/* From @at on. -> whether there is one more; [*at, *end). */
-static bool next_free(struct extfs *fs, blk64_t *at, blk64_t *end)
-{
-	ext2fs_block_bitmap map = fs->fs->block_map;
-	blk64_t last = ext2fs_blocks_count(fs->fs->super) - 1;
-	if (*at > last || ext2fs_find_first_zero_block_bitmap2(map, *at, last, at))
-		return false;
-	if (ext2fs_find_first_set_block_bitmap2(map, *at, last, end))
-		*end = last + 1;
-	return true;
-}
-
-static bool is_clean(struct extfs *fs)
-{
-	const struct ext2_super_block *s = fs->fs->super;
-	return (s->s_state & EXT2_VALID_FS) && !(s->s_state & EXT2_ERROR_FS) &&
-	       !extfs_needs_recovery(fs);
-}
-
-static int read_free(struct extfs *fs)
-{
-	if (ext2fs_has_feature_bigalloc(fs->fs->super) ||
-	    ext2fs_blocks_count(fs->fs->super) > FREE_BLOCKS_MAX)
-		return -ENOTSUP;
-	if (!is_clean(fs))
-		return -EUCLEAN;
-	/* A bit for each block: a tree of runs could be made to take any memory. */
-	fs->fs->default_bitmap_type = EXT2FS_BMAP64_BITARRAY;
-	int err = to_errno(fs, ext2fs_read_block_bitmap(fs->fs));
-	if (err)
-		return err == -EINVAL ? -EUCLEAN : err;
-	blk64_t free_blocks = 0, at = fs->fs->super->s_first_data_block, end;
-	for (; next_free(fs, &at, &end); at = end)
-		free_blocks += end - at;
-	return free_blocks == ext2fs_free_blocks_count(fs->fs->super) ? 0 : -EUCLEAN;
-}
-
-int extfs_each_free(struct extfs *fs, int (*each)(void *opaque, uint64_t off, uint64_t len),
-		    void *opaque)
-{
-	begin(fs);
-	int err = read_free(fs);
-	uint64_t bs = fs->fs->blocksize;
-	blk64_t at = fs->fs->super->s_first_data_block, end;
-	for (; !err && next_free(fs, &at, &end); at = end)
-		err = each(opaque, at * bs, (end - at) * bs);
-	return err;
+	return extfs_errno(fs, fs->lib.dir_iterate2(fs->fs, ino, 0, NULL, list_entry_cb, &w));
 }

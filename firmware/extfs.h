@@ -31,7 +31,7 @@ enum {
 /*
  * The file system at [off, off+len) bytes of @n. -> 0 and *out (extfs_close() it), -ENODEV (none of
  * this kind), -EINVAL (damaged, or larger than its partition), -ENOTSUP (a feature libext2fs
- * lacks), -ENOMEM, -EIO. Not logged.
+ * lacks), -ENOMEM, -EIO, none of them logged; -ENOENT (libext2fs is not installed; logged).
  */
 int extfs_open(struct blk_node *n, uint64_t off, uint64_t len, struct extfs **out);
 void extfs_close(struct extfs *fs);

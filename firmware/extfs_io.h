@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The io_manager that libext2fs reads a block node through; extfs.c's alone. */
+/* The io_manager that libext2fs reads a block node through; extfs*.c's alone. */
 #ifndef FIRMWARE_EXTFS_IO_H
 #define FIRMWARE_EXTFS_IO_H
 

@@ -19,7 +19,7 @@ static int open_one(struct image_fs *im, const struct partition *p)
 {
 	struct extfs *fs;
 	int err = extfs_open(im->disk, p->off, p->len, &fs);
-	if (err == -ENOMEM)
+	if (err == -ENOMEM || err == -ENOENT)
 		return err;
 	if (err == -ENODEV)
 		return 0;
@@ -41,10 +41,10 @@ int image_fs_open(struct image_fs *im, struct blk_node *disk)
 		return err;
 	for (unsigned int i = 0; !err && i < im->table.n && im->n < IMAGE_FS_MAX; i++)
 		err = open_one(im, &im->table.parts[i]);
-	if (err) {
+	if (err && err != -ENOENT) /* which was told */
 		log_error("%s: cannot be read for a kernel: %s", blk_name(disk), strerror(-err));
+	if (err)
 		image_fs_close(im);
-	}
 	return err;
 }
 

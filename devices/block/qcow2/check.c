@@ -137,8 +137,11 @@ static int use_l2(struct check *c, uint64_t off, bool disk)
 	bool changed = false;
 	for (uint32_t i = 0; i < 1u << q->l2_bits && !err; i++) {
 		uint8_t *at = c->l2 + i * q->l2_entry_bytes;
+		uint64_t e = get_be64(at);
 		bool bad;
-		err = use_entry(c, get_be64(at), disk, &bad);
+		if (!e) /* most are not in use, in a large table */
+			continue;
+		err = use_entry(c, e, disk, &bad);
 		if (bad)
 			changed |= bad_entry(c, "bad L2 entry", at, q->l2_entry_bytes);
 	}

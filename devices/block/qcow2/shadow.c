@@ -96,22 +96,38 @@ static int grow_chunks(struct q_counts *c, uint64_t n)
 	return 0;
 }
 
+static int make_chunk(struct q_counts *c, uint64_t i)
+{
+	uint64_t bytes = chunk_entries(c) * sizeof(uint32_t);
+	int err = grow_chunks(c, i + 1);
+	if (err || c->chunks[i])
+		return err;
+	if (c->bytes + bytes > COUNTS_BYTES_MAX)
+		return -EFBIG;
+	c->chunks[i] = calloc(1, bytes);
+	if (!c->chunks[i])
+		return -ENOMEM;
+	c->bytes += bytes;
+	return 0;
+}
+
 /* The count of @cluster, with memory for it. */
 static int count_at(struct q_counts *c, uint64_t cluster, uint32_t **at)
 {
-	uint64_t i = cluster >> c->q->rb_bits, bytes = chunk_entries(c) * sizeof(uint32_t);
-	int err = grow_chunks(c, i + 1);
-	if (err)
-		return err;
-	if (!c->chunks[i]) {
-		if (c->bytes + bytes > COUNTS_BYTES_MAX)
-			return -EFBIG;
-		c->chunks[i] = calloc(1, bytes);
-		if (!c->chunks[i])
-			return -ENOMEM;
-		c->bytes += bytes;
-	}
-	*at = &c->chunks[i][cluster & (chunk_entries(c) - 1)];
+	uint64_t i = cluster >> c->q->rb_bits;
+	int err = i < c->n_chunks && c->chunks[i] ? 0 : make_chunk(c, i);
+	if (!err)
+		*at = &c->chunks[i][cluster & (chunk_entries(c) - 1)];
+	return err;
+}
+
+static int set_at(struct q_counts *c, uint64_t cluster, uint32_t *at, uint64_t value)
+{
+	if (value > c->max)
+		return -EOVERFLOW;
+	if ((*at & ~COUNT_WAS_USED) != value)
+		c->dirty[cluster >> c->q->rb_bits] = 1;
+	*at = (*at & COUNT_WAS_USED) | (uint32_t)value;
 	return 0;
 }
 
@@ -127,25 +143,22 @@ int q_counts_set(struct q_counts *c, uint64_t cluster, uint64_t value)
 {
 	uint32_t *at;
 	int err = count_at(c, cluster, &at);
-	if (err)
-		return err;
-	if (value > q_refcount_max(c->q) || value >= COUNT_WAS_USED)
-		return -EOVERFLOW;
-	if ((*at & ~COUNT_WAS_USED) != value)
-		c->dirty[cluster >> c->q->rb_bits] = 1;
-	*at = (*at & COUNT_WAS_USED) | (uint32_t)value;
-	return 0;
+	return err ? err : set_at(c, cluster, at, value);
 }
 
 int q_counts_add(struct q_counts *c, uint64_t cluster, uint64_t n, int delta)
 {
 	int err = 0;
 	for (uint64_t i = 0; i < n && !err; i++) {
-		uint64_t v = q_counts_get(c, cluster + i);
+		uint32_t *at;
+		err = count_at(c, cluster + i, &at);
+		if (err)
+			break;
+		uint64_t v = *at & ~COUNT_WAS_USED;
 		if (delta < 0 && !v)
 			return q_corrupt(c->q, "a cluster in use had no refcount, cluster",
 					 cluster + i);
-		err = q_counts_set(c, cluster + i, delta > 0 ? v + 1 : v - 1);
+		err = set_at(c, cluster + i, at, delta > 0 ? v + 1 : v - 1);
 	}
 	return err;
 }
@@ -220,7 +233,8 @@ static int load_block(struct q_counts *c, uint64_t i, uint8_t *buf)
 
 int q_co_counts_load(struct qcow2 *q, struct q_counts *c, bool empty)
 {
-	*c = (struct q_counts){ .q = q };
+	*c = (struct q_counts){ .q = q,
+				.max = MIN(q_refcount_max(q), (uint64_t)COUNT_WAS_USED - 1) };
 	c->end = div_round_up(q->node.file->size, q->cluster_bytes);
 	if (empty)
 		return 0;

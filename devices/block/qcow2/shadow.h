@@ -17,6 +17,7 @@ struct q_counts {
 	uint64_t n_chunks;
 	uint64_t cursor;
 	uint64_t bytes; /* taken for chunks */
+	uint64_t max;	/* what the image's refcounts can hold */
 	uint64_t end;	/* one behind the last cluster ever allocated here */
 };
 

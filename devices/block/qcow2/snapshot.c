@@ -78,11 +78,6 @@ static void end(struct op *o)
 	q_thaw(q);
 }
 
-static uint32_t entries_per_table(const struct qcow2 *q)
-{
-	return 1u << q->l2_bits;
-}
-
 int q_co_snapshot_l2(struct qcow2 *q, uint64_t l1_entry, uint8_t *l2)
 {
 	uint64_t off = l1_entry & Q_OFF_MASK;
@@ -95,11 +90,12 @@ int q_co_snapshot_l2(struct qcow2 *q, uint64_t l1_entry, uint8_t *l2)
 /* Counts what the table in o->l2 refers to. */
 static int count_l2(struct op *o, int delta)
 {
-	struct qcow2 *q = o->q;
+	const uint8_t *p = o->l2, *end = p + o->q->cluster_bytes;
+	uint32_t step = o->q->l2_entry_bytes;
 	int err = 0;
-	for (uint32_t i = 0; i < entries_per_table(q) && !err; i++) {
-		uint64_t e = get_be64(o->l2 + i * q->l2_entry_bytes);
-		if (e) /* most are not, in a large table */
+	for (; p < end && !err; p += step) {
+		uint64_t e = get_be64(p);
+		if (e) /* most are not in use, in a large table */
 			err = q_counts_entry(&o->counts, e, delta);
 	}
 	return err;
@@ -108,11 +104,10 @@ static int count_l2(struct op *o, int delta)
 /* Nothing in the table in o->l2 is owned by it alone. */
 static void clear_copied(struct op *o)
 {
-	struct qcow2 *q = o->q;
-	for (uint32_t i = 0; i < entries_per_table(q); i++) {
-		uint8_t *e = o->l2 + i * q->l2_entry_bytes;
-		*e &= (uint8_t) ~(Q_COPIED >> 56);
-	}
+	uint8_t *p = o->l2, *end = p + o->q->cluster_bytes;
+	uint32_t step = o->q->l2_entry_bytes;
+	for (; p < end; p += step)
+		*p &= (uint8_t) ~(Q_COPIED >> 56);
 }
 
 /* Writes o->l2 to a new cluster. -> the L1 entry for it. */
@@ -166,17 +161,17 @@ static int drop_tree(struct op *o, const uint8_t *l1, uint32_t n, uint64_t l1_of
 /* The disk's flags after counts fell: new copies of the tables whose flags are wrong. */
 static int fix_l2_flags(struct op *o, bool *changed)
 {
-	struct qcow2 *q = o->q;
+	uint8_t *p = o->l2, *end = p + o->q->cluster_bytes;
+	uint32_t step = o->q->l2_entry_bytes, bits = o->q->cluster_bits;
 	*changed = false;
-	for (uint32_t i = 0; i < entries_per_table(q); i++) {
-		uint8_t *at = o->l2 + i * q->l2_entry_bytes;
-		uint64_t e = get_be64(at), host = e & Q_OFF_MASK;
-		if ((e & Q_COMPRESSED) || !host)
+	for (; p < end; p += step) {
+		uint64_t e = get_be64(p), host = e & Q_OFF_MASK;
+		if (!host || (e & Q_COMPRESSED))
 			continue;
-		bool sole = q_counts_get(&o->counts, host >> q->cluster_bits) == 1;
+		bool sole = q_counts_get(&o->counts, host >> bits) == 1;
 		if (sole == !!(e & Q_COPIED))
 			continue;
-		put_be64(at, sole ? e | Q_COPIED : e & ~Q_COPIED);
+		put_be64(p, sole ? e | Q_COPIED : e & ~Q_COPIED);
 		*changed = true;
 	}
 	return 0;
