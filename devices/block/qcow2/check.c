@@ -128,23 +128,48 @@ static int use_entry(struct check *c, uint64_t e, bool disk, bool *bad)
 	return q->data_file ? 0 : use(c, host, q->cluster_bytes, "cluster at");
 }
 
+/* Flags of one table of the disk, by the refcounts that hold: counted ones when they are repaired. */
+static bool check_flags(struct check *c, uint8_t *table, uint32_t n, uint32_t entry_bytes)
+{
+	const struct q_counts *counts = c->fix == QCOW2_FIX_NONE ? &c->have : &c->want;
+	bool changed = false;
+	uint8_t *at = table, *end = at + (uint64_t)n * entry_bytes;
+	for (; at < end; at += entry_bytes) {
+		uint64_t e = get_be64(at), host = e & Q_OFF_MASK;
+		if (!host || (e & Q_COMPRESSED) || !is_place(c, host))
+			continue;
+		bool sole = q_counts_get(counts, host >> c->q->cluster_bits) == 1;
+		if (sole == !!(e & Q_COPIED))
+			continue;
+		found(c, DAMAGE, "COPIED flag is wrong in entry", e);
+		if (c->fix != QCOW2_FIX_ALL)
+			continue;
+		put_be64(at, sole ? e | Q_COPIED : e & ~Q_COPIED);
+		c->out->corruptions--;
+		c->out->corruptions_fixed++;
+		changed = true;
+	}
+	return changed;
+}
+
 static int use_l2(struct check *c, uint64_t off, bool disk)
 {
 	struct qcow2 *q = c->q;
 	int err = use(c, off, q->cluster_bytes, "L2 table at");
 	if (!err)
 		err = q_co_read_cluster(q, off, c->l2);
-	bool changed = false;
-	for (uint32_t i = 0; i < 1u << q->l2_bits && !err; i++) {
-		uint8_t *at = c->l2 + i * q->l2_entry_bytes;
+	bool changed = false, bad;
+	uint8_t *at = c->l2, *end = at + q->cluster_bytes;
+	for (uint32_t step = q->l2_entry_bytes; at < end && !err; at += step) {
 		uint64_t e = get_be64(at);
-		bool bad;
 		if (!e) /* most are not in use, in a large table */
 			continue;
 		err = use_entry(c, e, disk, &bad);
 		if (bad)
-			changed |= bad_entry(c, "bad L2 entry", at, q->l2_entry_bytes);
+			changed |= bad_entry(c, "bad L2 entry", at, step);
 	}
+	if (disk && c->fix == QCOW2_FIX_NONE && !q->data_file)
+		check_flags(c, c->l2, 1u << q->l2_bits, q->l2_entry_bytes);
 	return !err && changed ? q_co_write_cluster(q, off, c->l2) : err;
 }
 
@@ -174,6 +199,8 @@ static int use_tree(struct check *c, uint64_t l1_off, uint32_t n, bool disk)
 		else if (off)
 			err = use_l2(c, off, disk);
 	}
+	if (disk && c->fix == QCOW2_FIX_NONE && !q->data_file)
+		check_flags(c, l1, n, 8);
 	if (!err && changed)
 		err = blk_co_write(q->node.file, l1, align_up(bytes, 512), l1_off);
 	free(l1);
@@ -294,52 +321,16 @@ static int count_all(struct check *c)
 
 /* ---- comparing ---- */
 
-static void compare(struct check *c)
+static void differs(void *opaque, uint64_t cluster, uint64_t want, uint64_t have)
 {
-	uint64_t n = MAX(c->want.n_chunks, c->have.n_chunks) << c->q->rb_bits;
-	for (uint64_t i = 0; i < n; i++) {
-		if (!(i & ((UINT64_C(1) << c->q->rb_bits) - 1))) { /* blocks of nothing */
-			uint64_t k = i >> c->q->rb_bits;
-			bool none = (k >= c->want.n_chunks || !c->want.chunks[k]) &&
-				    (k >= c->have.n_chunks || !c->have.chunks[k]);
-			if (none) {
-				i += (UINT64_C(1) << c->q->rb_bits) - 1;
-				continue;
-			}
-		}
-		uint64_t want = q_counts_get(&c->want, i), have = q_counts_get(&c->have, i);
-		if (have > want)
-			found(c, LEAK, "refcount too high, cluster", i);
-		else if (have < want)
-			found(c, MISCOUNT, "refcount too low, cluster", i);
-	}
+	if (have > want)
+		found(opaque, LEAK, "refcount too high, cluster", cluster);
+	else
+		found(opaque, MISCOUNT, "refcount too low, cluster", cluster);
 }
 
-/* Flags of one table of the disk, by the refcounts that hold (counted ones when they are repaired). */
-static bool check_flags(struct check *c, uint8_t *table, uint32_t n, uint32_t entry_bytes)
-{
-	const struct q_counts *counts = c->fix == QCOW2_FIX_NONE ? &c->have : &c->want;
-	bool changed = false;
-	for (uint32_t i = 0; i < n; i++) {
-		uint8_t *at = table + (uint64_t)i * entry_bytes;
-		uint64_t e = get_be64(at), host = e & Q_OFF_MASK;
-		if (!host || (e & Q_COMPRESSED) || !is_place(c, host))
-			continue;
-		bool sole = q_counts_get(counts, host >> c->q->cluster_bits) == 1;
-		if (sole == !!(e & Q_COPIED))
-			continue;
-		found(c, DAMAGE, "COPIED flag is wrong in entry", e);
-		if (c->fix != QCOW2_FIX_ALL)
-			continue;
-		put_be64(at, sole ? e | Q_COPIED : e & ~Q_COPIED);
-		c->out->corruptions--;
-		c->out->corruptions_fixed++;
-		changed = true;
-	}
-	return changed;
-}
-
-static int check_all_flags(struct check *c)
+/* Once all is counted, for a repair; else they are checked on the way. */
+static int repair_flags(struct check *c)
 {
 	struct qcow2 *q = c->q;
 	uint64_t bytes = (uint64_t)q->h.l1_entries * 8;
@@ -423,9 +414,9 @@ static int run(struct check *c)
 	if (!err)
 		err = count_all(c);
 	if (!err)
-		compare(c);
-	if (!err)
-		err = check_all_flags(c);
+		q_counts_compare(&c->want, &c->have, differs, c);
+	if (!err && c->fix != QCOW2_FIX_NONE)
+		err = repair_flags(c);
 	if (!err && c->fix != QCOW2_FIX_NONE)
 		err = repair(c);
 	q_buf_put(q, c->l2);

@@ -185,6 +185,22 @@ void q_counts_keep(struct q_counts *c)
 				c->chunks[i][k] |= COUNT_WAS_USED;
 }
 
+void q_counts_compare(const struct q_counts *a, const struct q_counts *b,
+		      void (*differs)(void *opaque, uint64_t cluster, uint64_t a, uint64_t b),
+		      void *opaque)
+{
+	uint64_t entries = chunk_entries(a), n = MAX(a->n_chunks, b->n_chunks);
+	for (uint64_t i = 0; i < n; i++) {
+		const uint32_t *x = i < a->n_chunks ? a->chunks[i] : NULL;
+		const uint32_t *y = i < b->n_chunks ? b->chunks[i] : NULL;
+		if (x == y || (x && y && memcmp(x, y, entries * sizeof(*x)) == 0))
+			continue; /* as good as always */
+		for (uint64_t k = i * entries; k < (i + 1) * entries; k++)
+			if (q_counts_get(a, k) != q_counts_get(b, k))
+				differs(opaque, k, q_counts_get(a, k), q_counts_get(b, k));
+	}
+}
+
 /* Free in both states. */
 static bool is_free(const struct q_counts *c, uint64_t cluster)
 {

@@ -29,6 +29,10 @@ uint64_t q_counts_get(const struct q_counts *c, uint64_t cluster);
 int q_counts_add(struct q_counts *c, uint64_t cluster, uint64_t n, int delta);
 /* Sets a count to what it must be. */
 int q_counts_set(struct q_counts *c, uint64_t cluster, uint64_t value);
+/* Calls @differs for each cluster that @a and @b count differently, in ascending order. */
+void q_counts_compare(const struct q_counts *a, const struct q_counts *b,
+		      void (*differs)(void *opaque, uint64_t cluster, uint64_t a, uint64_t b),
+		      void *opaque);
 /* What is counted now is in use in the old state: not to be taken even if its count falls to zero. */
 void q_counts_keep(struct q_counts *c);
 /* @n clusters in a row that neither the old state nor the new one uses; counted once. */
