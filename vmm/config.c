@@ -300,6 +300,14 @@ static int opt_no_wait(void *opaque, const char *v)
 	return 0;
 }
 
+static int opt_cpu(void *opaque, const char *v)
+{
+	if (x86_cpu_model_parse(v, &((struct machine_config *)opaque)->cpu))
+		return 0;
+	log_error("--cpu %s: 'host', 'baseline' (x86-64-v2) or 'v3' (x86-64-v3)", v);
+	return -EINVAL;
+}
+
 static int opt_version(void *opaque, const char *v)
 {
 	(void)v;
@@ -326,6 +334,9 @@ static const struct option_spec run_options[] = {
 	  opt_image },
 	{ "mem", 'm', "SIZE", "memory, 64M or more [1G]", opt_mem },
 	{ "cpus", 'c', "N", "vCPUs, 1 to 64 [1]", opt_cpus },
+	{ "cpu", 0, "MODEL",
+	  "'host', or 'baseline' or 'v3' for snapshots that other hosts can restore [host]",
+	  opt_cpu },
 	{ "name", 'n', "NAME", "the machine's name [the image's, without its ending]", opt_name },
 	{ "disk", 'd', "FILE[,ro]", "one more disk; may be repeated", opt_disk },
 	{ "from", 0, "NAME", "start from this snapshot of the image instead of booting", opt_from },

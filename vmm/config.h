@@ -11,6 +11,7 @@
 
 #include "devices/net/ports.h"
 #include "devices/virtio/virtio_blk.h"
+#include "vmm/x86/cpu_model.h"
 
 enum {
 	CONFIG_DISKS_MAX = 16,
@@ -47,6 +48,7 @@ struct machine_config {
 
 	uint64_t mem_bytes;
 	unsigned int cpus;
+	enum x86_cpu_model cpu; /* what its vCPUs can do */
 	/* On the command line; else a snapshot says. */
 	bool mem_given, cpus_given, net_given, agent_given;
 

@@ -251,7 +251,7 @@ static void lend_to_devices(struct machine *m)
 
 static enum exit_status create_cold(struct machine *m)
 {
-	if (x86_cpuid_apply(&m->kvm, m->vcpus) || machine_save_cold(m))
+	if (x86_cpuid_apply(&m->kvm, m->vcpus, m->cfg->cpu) || machine_save_cold(m))
 		return EXIT_STATUS_FAILED;
 	enum exit_status status = machine_create_devices(m);
 	return status ? status : machine_load_boot(m);

@@ -90,6 +90,11 @@ snapshots_are_saved_told_reverted_to_renamed_and_deleted() {
 	expect "$($snapshot tree)" "$(printf 'fresh  (a first one)\n  second')" "the tree" || return
 	$snapshot show fresh | grep -q '^note: *a first one' || return
 	$snapshot save fresh 2>"$work/stderr" && { echo "a second one of this name"; return 1; }
+	local name
+	for name in '' a/b $'a\nb' "$(printf '%0256d' 1)"; do
+		$snapshot save "$name" 2>"$work/stderr"
+		expect $? 2 "exit status for the name '$name'" && grep -q 'a name has 1 to 255' "$work/stderr" || return
+	done
 	$snapshot revert fresh && expect "$(fact state)" running "state after the revert" &&
 		expect "$(fact snapshot)" fresh "the snapshot that it comes from" || return
 	$snapshot rename second other && $snapshot delete other || return

@@ -95,6 +95,27 @@ snapshot_is_run_from_as_often_as_one_likes() {
 		"$charmvm" stop warm --now && wait $! && qemu-img check -q "$image" && nothing_is_left
 }
 
+masked_processor_is_what_the_guest_sees() {
+	expect "$(run_tiny --cpu baseline -- grep -owE 'sse4_2|avx|avx2|xsave' /proc/cpuinfo | sort | xargs)" sse4_2 "v2's flags" &&
+		expect "$(run_tiny --cpu v3 -- grep -owE 'sse4_2|avx2|sha_ni' /proc/cpuinfo | sort | xargs)" "avx2 sse4_2" "v3's flags"
+}
+snapshot_is_not_run_on_a_lesser_processor() {
+	local image=$work/v3.qcow2
+	qemu-img create -q -f qcow2 "$image" 16M
+	"$charmvm" --image "$image" --name v3 --kernel "$kernel" --initrd "$AGENT_INITRD" --net none --mem 128M --cpu v3 \
+		--append "console=ttyS0 quiet panic=1 tiny.do=agent" --console none </dev/null 2>"$work/log" &
+	if ! "$charmvm" wait v3 agent --time 60 || ! "$charmvm" snapshot save ready v3 || ! "$charmvm" stop v3 --now ||
+		! wait $!; then
+		cat "$work/log"
+		return 1
+	fi
+	"$charmvm" run --image "$image" --from ready --cpu baseline --time 60 -- true 2>"$work/err"
+	if ! expect $? 125 status || ! grep -q 'avx2.*which --cpu baseline has not' "$work/err"; then
+		cat "$work/err"
+		return 1
+	fi
+	expect "$("$charmvm" run --image "$image" --from ready --cpu v3 --time 60 -- echo runs)" runs "on its own" && nothing_is_left
+}
 snapshot_of_a_machine_without_the_agents_port_is_refused() {
 	local image=$work/mute.qcow2
 	qemu-img create -q -f qcow2 "$image" 16M
@@ -113,4 +134,5 @@ snapshot_of_a_machine_without_the_agents_port_is_refused() {
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 run_tests streams_and_status_are_the_commands_and_the_disk_is_not_written files_go_in_and_come_out \
 	time_limit_ends_all_of_it guest_that_dies_is_122 command_that_eats_the_memory_is_121 \
-	killed_parent_takes_the_machine_along snapshot_of_a_machine_without_the_agents_port_is_refused snapshot_is_run_from_as_often_as_one_likes
+	killed_parent_takes_the_machine_along masked_processor_is_what_the_guest_sees \
+	snapshot_is_not_run_on_a_lesser_processor snapshot_of_a_machine_without_the_agents_port_is_refused snapshot_is_run_from_as_often_as_one_likes

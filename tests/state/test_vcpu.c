@@ -83,7 +83,7 @@ static void vm_open_deferring(struct vm *vm, const void *code, size_t len, unsig
 				    .event = on_event,
 				    .opaque = vm };
 	CHECK_EQ(vcpus_create(&cfg, &vm->vcpus), 0);
-	CHECK_EQ(x86_cpuid_apply(&vm->kvm, vm->vcpus), 0);
+	CHECK_EQ(x86_cpuid_apply(&vm->kvm, vm->vcpus, X86_CPU_HOST), 0);
 	CHECK_EQ(guestmem_write(&vm->ram.mem, CODE_GPA, code, len), 0);
 }
 

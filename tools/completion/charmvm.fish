@@ -53,6 +53,7 @@ complete -c charmvm -n '__fish_seen_subcommand_from image' -a 'bench check commi
 complete -c charmvm -s i -l image -r -d 'Disk of the machine'
 complete -c charmvm -s m -l mem -x -d 'Memory, such as 2G'
 complete -c charmvm -s c -l cpus -x -d 'vCPUs, 1 to 64'
+complete -c charmvm -l cpu -x -a 'host baseline v3' -d 'What processor the guest sees'
 complete -c charmvm -s n -l name -x -d 'Name of the machine'
 complete -c charmvm -s d -l disk -r -d 'One more disk'
 complete -c charmvm -l from -x -d 'Snapshot to start from'

@@ -90,7 +90,7 @@ static int load_cpuid(struct machine *m, const struct snapshot *s, bool running)
 {
 	struct state_node n;
 	int err = state_child(s->root, "processor", &n);
-	return err ? err : x86_cpuid_load(&m->kvm, m->vcpus, n, running);
+	return err ? err : x86_cpuid_load(&m->kvm, m->vcpus, n, m->cfg->cpu, running);
 }
 
 /* ---- 3. to 5. ---- */

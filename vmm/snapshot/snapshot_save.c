@@ -37,6 +37,7 @@
 #include "vmm/core/loop.h"
 #include "vmm/snapshot/snapshot_job.h"
 #include "vmm/snapshot/snapshot_state.h"
+#include "vmm/snapshot/snapshot_table.h"
 #include "vmm/snapshot/snapshot_write.h"
 
 struct snapshot_save {
@@ -396,11 +397,12 @@ static void save_stopped(void *opaque)
 void machine_snapshot_save(struct machine *m, const char *name, const char *note,
 			   snapshot_done_fn *done, void *opaque)
 {
-	if (strcmp(name, SNAPSHOT_UNFINISHED) == 0 || (note && strlen(note) > SNAPSHOT_NOTE_MAX)) {
-		done(opaque, EXIT_STATUS_USAGE,
-		     note && strlen(note) > SNAPSHOT_NOTE_MAX
-			     ? "the note has more than 1000 characters"
-			     : "this name is charmvm's own");
+	if (!snapshot_name_ok(name)) {
+		done(opaque, EXIT_STATUS_USAGE, snapshot_table_explain(-EINVAL));
+		return;
+	}
+	if (note && strlen(note) > SNAPSHOT_NOTE_MAX) {
+		done(opaque, EXIT_STATUS_USAGE, "the note has more than 1000 characters");
 		return;
 	}
 	struct snapshot_save *s = calloc(1, sizeof(*s));

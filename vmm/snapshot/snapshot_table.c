@@ -93,7 +93,7 @@ bool snapshot_name_ok(const char *name)
 	bool ok = o && len && len <= QCOW2_SNAPSHOT_NAME_MAX && strcmp(name, SNAPSHOT_UNFINISHED);
 	json_decref(o);
 	for (; *name && ok; name++)
-		ok = (unsigned char)*name >= ' ' && *name != 0x7f;
+		ok = (unsigned char)*name >= ' ' && *name != 0x7f && *name != '/';
 	return ok;
 }
 
@@ -102,7 +102,9 @@ const char *snapshot_table_explain(int err)
 	switch (err) {
 	case -ENOENT: return "there is none of that name; 'charmvm snapshot list' has them";
 	case -EEXIST: return "there is one of this name already; take another name";
-	case -EINVAL: return "a name has 1 to 255 characters, none of them a control character";
+	case -EINVAL:
+		return "a name has 1 to 255 bytes of UTF-8, none of them a '/' or a control "
+		       "character";
 	case -EROFS: return "the image cannot be written";
 	case -EOVERFLOW: return "the image's refcounts are too narrow for one more";
 	case -ENOTSUP: return "only a qcow2 image without an external data file has snapshots";

@@ -21,7 +21,8 @@ int snapshot_table_co(struct blk_node *n, json_t **out);
 /* The one with this name, or else this id; NULL: there is none. Borrowed. */
 const json_t *snapshot_table_find(const json_t *table, const char *name);
 
-/* What a user may call one: 1 to 255 bytes of UTF-8, no control characters, and not what saves go by until they are whole. */
+/* What a user may call one: 1 to 255 bytes of UTF-8, no slashes or control characters, and not what saves go by until they
+ * are whole. */
 bool snapshot_name_ok(const char *name);
 /* In one line, what an error of qcow2_co_snapshot_*() means for the snapshot @name. */
 const char *snapshot_table_explain(int err);

@@ -22,6 +22,7 @@ enum cpuid_leaf {
 	LEAF_TOPOLOGY_V2 = 0x1f,
 	LEAF_EXT_FEATURES = 0x80000001,
 	LEAF_EXT_SIZES = 0x80000008,
+	LEAF_AMD_SVM = 0x8000000a,
 	LEAF_AMD_CACHES = 0x8000001d,
 	LEAF_AMD_TOPOLOGY = 0x8000001e,
 	LEAF_AMD_PERFMON = 0x80000022,
@@ -105,6 +106,7 @@ static void fix_entry(struct kvm_cpuid_entry2 *e, unsigned int index, unsigned i
 		e->ecx = (e->ecx & ~UINT32_C(0xffff)) | id_bits(count) << 12 | (count - 1);
 		break;
 	case LEAF_PERFMON:
+	case LEAF_AMD_SVM:
 	case LEAF_AMD_CACHES:
 	case LEAF_AMD_TOPOLOGY:
 	case LEAF_AMD_PERFMON: hide(e); break;
@@ -189,14 +191,36 @@ int x86_cpuid_set(const struct kvm *kvm, const struct vcpus *vcpus, struct kvm_c
 	return err;
 }
 
-int x86_cpuid_apply(const struct kvm *kvm, const struct vcpus *vcpus)
+/* This host's processor is one of that model. */
+static int check_model(enum x86_cpu_model model, const struct kvm_cpuid2 *offer)
+{
+	char missing[512];
+	struct kvm_cpuid2 *least = x86_cpuid_alloc();
+	if (!least)
+		return -ENOMEM;
+	x86_cpu_model_least(model, least);
+	x86_cpuid_list_missing(least, offer, missing, sizeof(missing));
+	free(least);
+	if (!*missing)
+		return 0;
+	log_error("--cpu %s: this host's processor (as KVM offers it) lacks %s; use --cpu %s",
+		  x86_cpu_model_name(model), missing, model == X86_CPU_V3 ? "baseline" : "host");
+	return -ENOTSUP;
+}
+
+int x86_cpuid_apply(const struct kvm *kvm, const struct vcpus *vcpus, enum x86_cpu_model model)
 {
 	struct kvm_cpuid2 *table = NULL;
 	int err = x86_cpuid_offer(kvm, &table);
-	if (err)
+	if (err) {
 		log_error("KVM does not say what processor it offers: %s", strerror(-err));
-	else
+		return err;
+	}
+	err = check_model(model, table);
+	if (!err) {
+		x86_cpu_model_mask(model, table);
 		err = x86_cpuid_set(kvm, vcpus, table);
+	}
 	free(table);
 	return err;
 }

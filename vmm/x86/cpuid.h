@@ -11,11 +11,15 @@
 
 #include "vmm/core/state.h"
 #include "vmm/kvm/vcpu.h"
+#include "vmm/x86/cpu_model.h"
 
 struct kvm_cpuid2;
 
-/* Gives every vCPU its CPUID table. Paused, before the first run. -> 0 or -errno, logged. */
-int x86_cpuid_apply(const struct kvm *kvm, const struct vcpus *vcpus);
+/*
+ * Gives every vCPU its CPUID table. Paused, before the first run. -> 0; -ENOTSUP: this host's processor lacks what
+ * @model has, which one log line names; -errno, logged.
+ */
+int x86_cpuid_apply(const struct kvm *kvm, const struct vcpus *vcpus, enum x86_cpu_model model);
 
 /* ---- to and from the state tree (cpuid_state.c) ---- */
 
@@ -26,12 +30,16 @@ extern const char x86_processor_compatible[]; /* "charmvm,x86-processor-1" */
 int x86_cpuid_save(const struct vcpus *vcpus, struct state_writer *w);
 /*
  * The processor becomes the saved one. -> 0; -ENOTSUP: this host's lacks features of it, which one log line
- * names; -EINVAL, -errno. @running: they have run, so it can only be compared: any difference is refused.
+ * names, or it is more than @model (X86_CPU_HOST: as much as it likes); -EINVAL, -errno. @running: they have run, so it
+ * can only be compared: any difference is refused.
  */
 int x86_cpuid_load(const struct kvm *kvm, const struct vcpus *vcpus, struct state_node n,
-		   bool running);
+		   enum x86_cpu_model model, bool running);
+/* The features that @want has and @have has not, by name, separated by commas; "" if there is none. */
+void x86_cpuid_list_missing(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have, char *out,
+			    size_t bytes);
 
-/* ---- for cpuid_state.c ---- */
+/* ---- what cpuid.c and cpuid_state.c share ---- */
 
 enum { X86_CPUID_ENTRIES_MAX = 256 };
 

@@ -56,6 +56,9 @@ static const struct {
 	  "flush_l1d "
 	  "arch_capabilities - ssbd" },
 	{ 0x7, 1, EAX, 0, "- - - - avx_vnni avx512_bf16" },
+	{ 0x7, 1, EDX, 0, "" },
+	{ 0x7, 2, EDX, 0, "" },
+	{ 0xd, 0, EAX, 0, "- - - - - - - - - pkru-state" },
 	{ 0xd, 1, EAX, 0, "xsaveopt xsavec xgetbv1 xsaves" },
 	{ 0x80000001, 0, ECX, 0,
 	  "lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs "
@@ -65,7 +68,9 @@ static const struct {
 	  "- - - - - - - - - - - syscall - - - - - - - mp nx - mmxext - - fxsr_opt pdpe1gb rdtscp "
 	  "- lm "
 	  "3dnowext 3dnow" },
+	{ 0x80000007, 0, EDX, 0, "- - - - - - - - invariant-tsc" },
 	{ 0x80000008, 0, EBX, 0, "clzero irperf xsaveerptr - - - - - - wbnoinvd" },
+	{ 0x80000021, 0, EAX, 0, "" },
 	{ 0x40000001, 0, EAX, 0,
 	  "kvm-clock kvm-nopiodelay - kvm-clock2 kvm-asyncpf kvm-steal-time kvm-pv-eoi kvm-unhalt "
 	  "- "
@@ -105,9 +110,8 @@ static void add_name(size_t w, unsigned int bit, char *out, size_t bytes)
 			 words[w].function);
 }
 
-/* What @want has and @have has not; @out is "" when that is nothing. */
-static void list_missing(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have, char *out,
-			 size_t bytes)
+void x86_cpuid_list_missing(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have, char *out,
+			    size_t bytes)
 {
 	*out = '\0';
 	for (size_t w = 0; w < ARRAY_SIZE(words); w++) {
@@ -183,7 +187,7 @@ static int parse(struct state_node n, struct kvm_cpuid2 *t)
 static int refuse_missing(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have)
 {
 	char missing[512];
-	list_missing(want, have, missing, sizeof(missing));
+	x86_cpuid_list_missing(want, have, missing, sizeof(missing));
 	if (!*missing)
 		return 0;
 	log_error("the snapshot needs a processor with %s, which this host's (as KVM offers it) "
@@ -197,7 +201,7 @@ static int refuse_other(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *
 {
 	int err = refuse_missing(want, have);
 	char more[512];
-	list_missing(have, want, more, sizeof(more));
+	x86_cpuid_list_missing(have, want, more, sizeof(more));
 	if (err || !*more)
 		return err;
 	log_error("the snapshot's processor lacks %s, which the running machine has seen; start a "
@@ -207,13 +211,35 @@ static int refuse_other(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *
 	return -ENOTSUP;
 }
 
+/* The saved processor is no more than @model. */
+static int refuse_beyond(const struct kvm_cpuid2 *want, enum x86_cpu_model model)
+{
+	char more[512];
+	struct kvm_cpuid2 *masked = x86_cpuid_alloc();
+	if (!masked)
+		return -ENOMEM;
+	memcpy(masked, want, sizeof(*want) + want->nent * sizeof(want->entries[0]));
+	x86_cpu_model_mask(model, masked);
+	x86_cpuid_list_missing(want, masked, more, sizeof(more));
+	free(masked);
+	if (!*more)
+		return 0;
+	log_error(
+		"the snapshot's processor has %s, which --cpu %s has not; leave --cpu out, or boot "
+		"anew for another processor",
+		more, x86_cpu_model_name(model));
+	return -ENOTSUP;
+}
+
 int x86_cpuid_load(const struct kvm *kvm, const struct vcpus *vcpus, struct state_node n,
-		   bool running)
+		   enum x86_cpu_model model, bool running)
 {
 	struct kvm_cpuid2 *want = x86_cpuid_alloc(), *have = NULL;
 	int err = want ? parse(n, want) : -ENOMEM;
 	if (err == -EINVAL)
 		log_error("the snapshot's CPUID table is damaged");
+	if (!err && !running)
+		err = refuse_beyond(want, model);
 	if (!err)
 		err = running ? get_table(vcpus, &have) : x86_cpuid_offer(kvm, &have);
 	if (!err && !running)
