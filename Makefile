@@ -122,9 +122,9 @@ $(foreach l,$(LAYERS),$(eval $(call unit_rules,$(l))))
 # ---- state tests: on the real /dev/kvm
 
 STATE_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/state/test_*.c))
-$(STATE_TESTS): $(OUT)/%: $(OUT)/%.o $(call archives,vmm)
+$(STATE_TESTS): $(OUT)/%: $(OUT)/%.o $(OUT)/tests/state/world.o $(call archives,vmm)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
 # ---- block tests: long sequences against qemu-img
 

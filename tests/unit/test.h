@@ -23,9 +23,9 @@ struct test_case {
 	void (*fn)(void);
 };
 
-/* Test programs are the one place where file-scope state is fine. */
-static jmp_buf test_out;
-static const char *test_skip_reason = "";
+/* Test programs are the one place where file-scope state is fine; weak: one of each in a program of several files. */
+__attribute__((weak)) jmp_buf test_out;
+__attribute__((weak)) const char *test_skip_reason = "";
 
 #define TEST(n) static void n(void)
 #define T(n)                                                                                       \
