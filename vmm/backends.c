@@ -196,6 +196,14 @@ enum exit_status backends_open(struct backends *b, const struct machine_config *
 	return status;
 }
 
+static void introduce(struct agent *a, const struct backends *b, const struct machine_config *cfg)
+{
+	enum agent_event event = !cfg->from	   ? AGENT_BOOTED
+				 : cfg->throw_away ? AGENT_FORKED
+						   : AGENT_RESTORED;
+	agent_set_identity(a, event, b->record.name, b->ports.code);
+}
+
 static enum exit_status open_streams(struct backends *b, const struct machine_config *cfg,
 				     const struct chardev_quit *quit)
 {
@@ -203,6 +211,8 @@ static enum exit_status open_streams(struct backends *b, const struct machine_co
 	int err = cfg->agent ? agent_create(b->loop, &b->agent) : 0;
 	if (err)
 		log_error("out of memory");
+	else if (b->agent)
+		introduce(b->agent, b, cfg);
 	snprintf(b->console_spec, sizeof(b->console_spec), "%s", cfg->console);
 	if (!err && !strcmp(cfg->console, CONFIG_CONSOLE_DETACHED)) {
 		err = record_beside(&b->record, ".console", path);

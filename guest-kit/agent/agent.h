@@ -19,6 +19,9 @@ enum {
 	READ_BYTES = 16 * 1024,
 };
 
+/* Programs that are run when the guest has become another machine; hooks.c. */
+#define AGENT_HOOKS_DIR "/etc/charmvm/hooks.d"
+
 enum stream_state { STREAM_FREE, STREAM_REQUEST, STREAM_RUNNING, STREAM_ENDED };
 
 /* One command. */
@@ -44,6 +47,7 @@ struct agent {
 	int port;     /* -1: not open */
 	int children; /* signalfd: SIGCHLD */
 	bool up;
+	bool came_through; /* there was a session before: not the guest has started, the machine is another one */
 	uint32_t session;
 	struct frame_decoder decoder;
 
@@ -66,6 +70,11 @@ void session_announce(struct agent *a);
 void session_input(struct agent *a, const uint8_t *p, size_t len);
 /* The port is gone, or the host's end of it. */
 void session_end(struct agent *a);
+
+/* hooks.c */
+
+/* By an identity frame's word for what has happened; does not wait for them. */
+void hooks_run(const struct frame *f);
 
 /* stream.c */
 

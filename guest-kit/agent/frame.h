@@ -23,12 +23,17 @@ enum {
 	FRAME_NONCE_BYTES = 16,
 	FRAME_HELLO_BYTES = 4 + FRAME_NONCE_BYTES,
 	FRAME_SEED_BYTES = 32,
+	FRAME_IDENTITY_BYTES = 8, /* and the name */
+	AGENT_NAME_MAX = 64,
 
 	AGENT_WINDOW_BYTES = 128 * 1024, /* unread data of a stream in one direction, at most */
 	AGENT_STREAMS_MAX = 32,
 	AGENT_REQUEST_BYTES = 128 * 1024, /* all strings of one request */
 	AGENT_REQUEST_STRINGS = 4096,
 };
+
+/* How a machine came to be what it is. */
+enum agent_event { AGENT_BOOTED, AGENT_RESTORED, AGENT_REVERTED, AGENT_FORKED };
 
 enum frame_type {
 	FRAME_READY = 1, /* guest: a new agent listens; stream 0, session 0 */
@@ -54,6 +59,8 @@ enum frame_type {
 	FRAME_CLOSE, /* host: the stream is not wanted any more */
 	FRAME_EXIT,  /* guest: how the command ended; the stream's last frame */
 	FRAME_ERROR, /* guest: why there is no command; the stream's last frame */
+
+	FRAME_IDENTITY, /* host: how the machine came to be, the code of its ports, its name */
 
 	FRAME_TYPES,
 };

@@ -79,6 +79,7 @@ static void welcome(struct agent *a, const struct frame *f)
 		return;
 	session_end(a);
 	a->up = true;
+	a->came_through = a->session;
 	a->session = frame_u32(f, 4);
 	uint32_t theirs = frame_u32(f, 0);
 	frame_set_u32(answer, theirs < AGENT_PROTOCOL ? theirs : AGENT_PROTOCOL);
@@ -135,6 +136,8 @@ static void take(struct agent *a, const struct frame *f)
 		set_time(f);
 	else if (f->type == FRAME_SEED)
 		seed(f);
+	else if (f->type == FRAME_IDENTITY && a->came_through)
+		hooks_run(f);
 	else if (f->type == FRAME_EXEC && !s)
 		stream_open(a, f);
 	else if (s)

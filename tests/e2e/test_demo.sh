@@ -34,9 +34,15 @@ its_clock_is_right_after() {
 	((there >= before - 1 && there <= after + 1)) || { echo "guest $there, host $before to $after"; return 1; }
 }
 # Its host key is the one that the original was booted with, whatever it is called itself.
+fork_is_called() { [ "$("$charmvm" exec "$1" -- hostname)" = "$1" ]; }
 fork_of_another_name_is_logged_in_to() {
 	"$charmvm" fork $vm --from fresh --name pupil || return
-	expect "$(timeout 60 "$charmvm" ssh pupil-1 -- echo here)" here "what came over SSH" && "$charmvm" stop pupil-1 --now
+	expect "$(timeout 60 "$charmvm" ssh pupil-1 -- echo here)" here "what came over SSH" || return
+	# By the guest kit's hooks.
+	eventually 30 fork_is_called pupil-1 || return
+	[ "$("$charmvm" exec pupil-1 -- cat /etc/machine-id)" != "$("$charmvm" exec $vm -- cat /etc/machine-id)" ] ||
+		{ echo "the fork has the machine-id of the original"; return 1; }
+	"$charmvm" stop pupil-1 --now
 }
 image_is_sound_and_starts_from_the_snapshot_again() {
 	"$charmvm" stop $vm --now || return

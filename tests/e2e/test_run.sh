@@ -68,6 +68,26 @@ random_numbers_are_its_own() { # IMAGE
 	done >"$work/drawn"
 	expect "$(sort -u "$work/drawn" | wc -l)" 3 "how many different numbers three runs drew"
 }
+hooks_run_when_the_guest_has_become_another_machine() {
+	local image=$work/hooked.qcow2
+	qemu-img create -q -f qcow2 "$image" 16M
+	"$charmvm" --image "$image" --name hooked --kernel "$kernel" --initrd "$AGENT_INITRD" --net none --mem 128M \
+		--append "console=ttyS0 quiet panic=1 tiny.do=agent" --console none </dev/null 2>"$work/log" &
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	if ! "$charmvm" wait hooked agent --time 60 || ! "$charmvm" exec hooked -- sh -c 'mkdir -p /etc/charmvm/hooks.d && cd /etc/charmvm/hooks.d &&
+		printf "#!/bin/sh\necho \$CHARMVM_EVENT \$CHARMVM_NAME \$CHARMVM_CODE >/tmp/hook\n" >10-say && chmod +x 10-say &&
+		cp 10-say 20.dpkg-old && echo echo not me >>20.dpkg-old && [ ! -e /tmp/hook ]' ||
+		! "$charmvm" snapshot save ready hooked; then
+		cat "$work/log"
+		return 1
+	fi
+	"$charmvm" exec hooked -- test ! -e /tmp/hook || { echo "a save is no such event"; return 1; }
+	"$charmvm" snapshot revert ready hooked || return
+	expect "$("$charmvm" exec hooked -- sh -c 'until [ -s /tmp/hook ]; do sleep 0.1; done; cat /tmp/hook')" "revert hooked 0" "after a revert" || return
+	"$charmvm" stop hooked --now && wait $! || return
+	expect "$("$charmvm" run --image "$image" --name other --from ready --time 60 -- \
+		sh -c 'until [ -s /tmp/hook ]; do sleep 0.1; done; cat /tmp/hook')" "fork other 0" "in a fork" && nothing_is_left
+}
 snapshot_is_run_from_as_often_as_one_likes() {
 	local image=$work/warm.qcow2 n up
 	qemu-img create -q -f qcow2 "$image" 16M
@@ -135,4 +155,5 @@ needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 run_tests streams_and_status_are_the_commands_and_the_disk_is_not_written files_go_in_and_come_out \
 	time_limit_ends_all_of_it guest_that_dies_is_122 command_that_eats_the_memory_is_121 \
 	killed_parent_takes_the_machine_along masked_processor_is_what_the_guest_sees \
-	snapshot_is_not_run_on_a_lesser_processor snapshot_of_a_machine_without_the_agents_port_is_refused snapshot_is_run_from_as_often_as_one_likes
+	snapshot_is_not_run_on_a_lesser_processor snapshot_of_a_machine_without_the_agents_port_is_refused \
+	hooks_run_when_the_guest_has_become_another_machine snapshot_is_run_from_as_often_as_one_likes

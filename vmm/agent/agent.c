@@ -15,6 +15,7 @@
 #include "vmm/agent/agent.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -135,6 +136,17 @@ static void send_seed(struct agent *a)
 	explicit_bzero(bytes, sizeof(bytes));
 }
 
+static void send_identity(struct agent *a)
+{
+	uint8_t payload[FRAME_IDENTITY_BYTES + AGENT_NAME_MAX];
+	size_t len = strlen(a->name);
+	frame_set_u32(payload, a->event);
+	frame_set_u32(payload + 4, a->code);
+	memcpy(payload + FRAME_IDENTITY_BYTES, a->name, len);
+	if (agent_to_guest(a, FRAME_IDENTITY, 0, payload, (uint16_t)(FRAME_IDENTITY_BYTES + len)))
+		a->event = AGENT_BOOTED; /* once */
+}
+
 static void on_welcome(struct agent *a, const struct frame *f)
 {
 	struct list *pos, *next;
@@ -152,6 +164,7 @@ static void on_welcome(struct agent *a, const struct frame *f)
 	log_info("the guest's agent answers");
 	send_time(a);
 	send_seed(a);
+	send_identity(a);
 	list_for_each_safe (pos, next, &a->conns)
 		agent_conn_session_began(list_entry(pos, struct agent_conn, link));
 }
@@ -227,6 +240,20 @@ static void agent_attached(struct chardev *base)
 		begin_session(a);
 	else
 		end_session(a);
+}
+
+void agent_set_identity(struct agent *a, enum agent_event event, const char *name,
+			unsigned int code)
+{
+	a->event = event;
+	a->code = code;
+	snprintf(a->name, sizeof(a->name), "%s", name);
+}
+
+void agent_set_event(struct agent *a, enum agent_event event)
+{
+	if (a)
+		a->event = event;
 }
 
 struct chardev *agent_chardev(struct agent *a)

@@ -12,6 +12,8 @@
 
 #include <stdbool.h>
 
+#include "guest-kit/agent/frame.h"
+
 struct agent;
 struct chardev;
 struct loop;
@@ -22,6 +24,15 @@ enum { AGENT_CLIENTS_MAX = 64 };
 int agent_create(struct loop *loop, struct agent **out);
 /* Hangs up on all clients. No device has its stream any more. NULL is fine. */
 void agent_destroy(struct agent *a);
+
+/*
+ * What the guest's hooks are told of the machine by the next session that begins: how it came to be, its name (cut off at
+ * AGENT_NAME_MAX), the code of its ports or 0.
+ */
+void agent_set_identity(struct agent *a, enum agent_event event, const char *name,
+			unsigned int code);
+/* Only what has happened to it. NULL is fine. */
+void agent_set_event(struct agent *a, enum agent_event event);
 
 /* The stream for the console port; the agent's, do not close it. Each device that attaches to it begins a session. */
 struct chardev *agent_chardev(struct agent *a);

@@ -35,6 +35,11 @@ struct agent {
 	uint8_t welcome[64]; /* the payload, for clients */
 	uint16_t welcome_len;
 
+	/* What the guest is told of the machine. */
+	enum agent_event event; /* that it has not been told of yet */
+	unsigned int code;
+	char name[AGENT_NAME_MAX + 1];
+
 	struct list conns;
 	unsigned int nconns;
 };

@@ -26,6 +26,7 @@
 #include "vmm/base/log.h"
 #include "vmm/core/loop.h"
 #include "vmm/snapshot/snapshot_job.h"
+#include "vmm/agent/agent.h"
 #include "vmm/x86/cpuid.h"
 
 enum { MESSAGE_BYTES = 512 };
@@ -276,6 +277,7 @@ static const char *exchange(struct machine *m, struct blk_node *disk, struct sna
 			    struct state_node present)
 {
 	machine_destroy_devices(m);
+	agent_set_event(m->hosts->agent, AGENT_REVERTED);
 	bool made = !machine_load_devices(m, s->root);
 	int err = made ? qcow2_run(disk, co_apply, s) : 0;
 	if (!made || err) {
