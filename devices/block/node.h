@@ -95,7 +95,7 @@ struct blk_child {
 struct blk_child *blk_child_get(struct blk_ctx *ctx);
 void blk_child_put(struct blk_ctx *ctx, struct blk_child *c);
 
-/* ---- in a coroutine: submit and wait. -> 0 or -errno ---- */
+/* ---- block_wait.c: in a coroutine, submit and wait. -> 0 or -errno ---- */
 
 int blk_co_rw(struct blk_node *n, enum blk_op op, void *buf, size_t len, uint64_t off);
 int blk_co_rwv(struct blk_node *n, enum blk_op op, const struct iovec *iov, unsigned int niov,
@@ -117,7 +117,7 @@ static inline int blk_co_write(struct blk_node *n, const void *buf, size_t len, 
 /* Runs @fn(@arg) on a worker thread while the coroutine waits. */
 void blk_co_work(struct blk_ctx *ctx, void (*fn)(void *arg), void *arg);
 
-/* ---- iovecs ---- */
+/* ---- block_iov.c ---- */
 
 /*
  * The part [@skip, @skip + @len) of @iov, written to @out, which has room for @max. -> entries used;

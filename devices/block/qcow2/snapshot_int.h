@@ -36,7 +36,45 @@ int q_snapshot_check(struct qcow2 *q, const struct qcow2_snapshot *s);
 /* -> its number, or -ENOENT. An id is preferred to a name. */
 int64_t q_snapshot_find(const struct qcow2_snapshot *v, uint32_t n, const char *what);
 
+/* An operation: the image is frozen, the table and the counts are at hand. Functions that take it -> 0 or -errno. */
+struct q_snapshot_op {
+	struct qcow2 *q;
+	struct q_snapshot_table table;
+	struct qcow2_snapshot *v;
+	struct q_counts counts;
+	struct qcow2_header next;
+	uint8_t *l2; /* a cluster buffer */
+};
+
+/* ---- snapshot_tree.c ---- */
+
 /* Reads the L2 table that an L1 entry refers to into @l2, a cluster buffer. */
 int q_co_snapshot_l2(struct qcow2 *q, uint64_t l1_entry, uint8_t *l2);
+/* Writes o->l2 to a new cluster. *entry: the L1 entry for it. */
+int q_co_snapshot_place_l2(struct q_snapshot_op *o, uint64_t *entry);
+/* Copies the tables that the @n L1 entries @from name for the disk to go on with; what they refer to has one user more. */
+int q_co_snapshot_copy_tables(struct q_snapshot_op *o, const uint8_t *from, uint32_t n,
+			      uint8_t *to);
+/* Drops a whole tree: data, L2 tables and the L1 table of @n entries at @l1_off itself. */
+int q_co_snapshot_drop_tree(struct q_snapshot_op *o, const uint8_t *l1, uint32_t n,
+			    uint64_t l1_off);
+/* Sets COPIED of the disk's tables by the counts, which fell. */
+int q_co_snapshot_fix_active(struct q_snapshot_op *o);
+
+/* ---- snapshot_table.c: the table of the next state ---- */
+
+int q_co_snapshot_append_entry(struct q_snapshot_op *o, const struct qcow2_snapshot_new *s,
+			       uint64_t l1_off, uint32_t l1_entries);
+int q_co_snapshot_remove_entry(struct q_snapshot_op *o, uint32_t i);
+int q_co_snapshot_rename_entry(struct q_snapshot_op *o, uint32_t i, const char *name);
+
+/* ---- vmstate.c: VM state that is in the file already ---- */
+
+bool q_snapshot_extents_fine(const struct qcow2 *q, const struct qcow2_snapshot_new *s);
+/* All of them first: then no table is placed on top of a reserved one. */
+int q_snapshot_count_extents(struct q_snapshot_op *o, const struct qcow2_snapshot_new *s);
+/* An L1 table for the snapshot that maps the VM state, too. The L2 tables of the disk stay. */
+int q_co_snapshot_place_vm_l1(struct q_snapshot_op *o, const struct qcow2_snapshot_new *s,
+			      const uint8_t *l1, uint64_t *off, uint32_t *entries);
 
 #endif

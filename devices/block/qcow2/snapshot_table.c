@@ -8,6 +8,7 @@
 #include "devices/block/qcow2/snapshot.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,5 +176,115 @@ int qcow2_co_snapshot_table_bytes(struct blk_node *n, uint64_t *bytes)
 	int err = q_co_snapshot_table(q_node(n), &t);
 	*bytes = t.bytes;
 	free(t.mem);
+	return err;
+}
+
+/* ---- changing it ---- */
+
+/* The new snapshot table: entries [0, n) of @mem. */
+static int put_table(struct q_snapshot_op *o, const uint8_t *mem, uint64_t bytes, uint32_t n)
+{
+	struct qcow2 *q = o->q;
+	if (q->h.n_snapshots) {
+		uint64_t old = div_round_up(o->table.bytes, q->cluster_bytes);
+		int err = q_counts_add(&o->counts, q->h.snapshots_off >> q->cluster_bits, old, -1);
+		if (err)
+			return err;
+	}
+	o->next.n_snapshots = n;
+	o->next.snapshots_off = 0;
+	return n ? q_co_write_table(&o->counts, mem, bytes, &o->next.snapshots_off) : 0;
+}
+
+/* One more than the largest number among the ids. */
+static void next_id(const struct q_snapshot_op *o, char *out, size_t bytes)
+{
+	unsigned long max = 0;
+	for (uint32_t i = 0; i < o->table.n; i++)
+		max = MAX(max, strtoul(o->v[i].id, NULL, 10));
+	snprintf(out, bytes, "%lu", max + 1);
+}
+
+static uint64_t put_entry(const struct q_snapshot_op *o, const struct qcow2_snapshot_new *s,
+			  uint64_t l1_off, uint32_t l1_entries, uint8_t *p)
+{
+	char id[24];
+	next_id(o, id, sizeof(id));
+	uint32_t extra = EXTRA_KNOWN_BYTES + EXTRA_OURS_BYTES;
+	put_be64(p, l1_off);
+	put_be32(p + 8, l1_entries);
+	put_be16(p + 12, (uint16_t)strlen(id));
+	put_be16(p + 14, (uint16_t)strlen(s->name));
+	put_be32(p + 16, s->date_s);
+	put_be32(p + 20, s->date_ns);
+	put_be64(p + 24, s->vm_clock_ns);
+	put_be32(p + 32, (uint32_t)MIN(s->vm_state_bytes, (uint64_t)UINT32_MAX));
+	put_be32(p + 36, extra);
+	uint8_t *x = p + ENTRY_BYTES;
+	put_be64(x, s->vm_state_bytes);
+	put_be64(x + 8, o->q->h.size);
+	put_be64(x + 16, UINT64_MAX);
+	memcpy(x + EXTRA_KNOWN_BYTES, q_snapshot_magic, 8);
+	if (s->parent)
+		memcpy(x + EXTRA_KNOWN_BYTES + 8, s->parent, strnlen(s->parent, QCOW2_PARENT_MAX));
+	memcpy(x + extra, id, strlen(id));
+	memcpy(x + extra + strlen(id), s->name, strlen(s->name));
+	return align_up((uint64_t)ENTRY_BYTES + extra + strlen(id) + strlen(s->name), 8);
+}
+
+int q_co_snapshot_append_entry(struct q_snapshot_op *o, const struct qcow2_snapshot_new *s,
+			       uint64_t l1_off, uint32_t l1_entries)
+{
+	uint64_t room = o->table.bytes + ENTRY_BYTES + EXTRA_MAX + QCOW2_SNAPSHOT_NAME_MAX + 64;
+	if (room > TABLE_BYTES_MAX || o->table.n == QCOW2_SNAPSHOTS_MAX)
+		return -ENOSPC;
+	uint8_t *mem = calloc(1, room);
+	if (!mem)
+		return -ENOMEM;
+	memcpy(mem, o->table.mem ? o->table.mem : mem, o->table.bytes);
+	uint64_t len = put_entry(o, s, l1_off, l1_entries, mem + o->table.bytes);
+	int err = put_table(o, mem, o->table.bytes + len, o->table.n + 1);
+	free(mem);
+	return err;
+}
+
+static uint64_t entry_at(const struct q_snapshot_op *o, uint32_t i)
+{
+	uint64_t at = 0;
+	while (i--)
+		at += (uint64_t)q_snapshot_entry_len(o->table.mem + at, o->table.bytes - at);
+	return at;
+}
+
+int q_co_snapshot_remove_entry(struct q_snapshot_op *o, uint32_t i)
+{
+	uint8_t *mem = malloc(o->table.bytes);
+	if (!mem)
+		return -ENOMEM;
+	uint64_t at = entry_at(o, i);
+	uint64_t len = (uint64_t)q_snapshot_entry_len(o->table.mem + at, o->table.bytes - at);
+	memcpy(mem, o->table.mem, at);
+	memcpy(mem + at, o->table.mem + at + len, o->table.bytes - at - len);
+	int err = put_table(o, mem, o->table.bytes - len, o->table.n - 1);
+	free(mem);
+	return err;
+}
+
+int q_co_snapshot_rename_entry(struct q_snapshot_op *o, uint32_t i, const char *name)
+{
+	uint8_t *mem = calloc(1, o->table.bytes + QCOW2_SNAPSHOT_NAME_MAX + 8);
+	if (!mem)
+		return -ENOMEM;
+	uint64_t at = entry_at(o, i);
+	const uint8_t *old = o->table.mem + at;
+	uint64_t len = (uint64_t)q_snapshot_entry_len(old, o->table.bytes - at);
+	uint64_t keep = (uint64_t)ENTRY_BYTES + get_be32(old + 36) + get_be16(old + 12);
+	memcpy(mem, o->table.mem, at + keep);
+	put_be16(mem + at + 14, (uint16_t)strlen(name));
+	memcpy(mem + at + keep, name, strlen(name));
+	uint64_t next = at + align_up(keep + strlen(name), 8), rest = o->table.bytes - at - len;
+	memcpy(mem + next, old + len, rest);
+	int err = put_table(o, mem, next + rest, o->table.n);
+	free(mem);
 	return err;
 }

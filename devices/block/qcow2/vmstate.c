@@ -186,3 +186,88 @@ int qcow2_co_vm_write(struct blk_node *n, const void *buf, uint64_t bytes, uint6
 		return -EINVAL;
 	return blk_co_write(n->file, buf, bytes, host_off);
 }
+
+/* ---- naming it, in a new snapshot ---- */
+
+bool q_snapshot_extents_fine(const struct qcow2 *q, const struct qcow2_snapshot_new *s)
+{
+	uint64_t mask = q->cluster_bytes - 1, at = 0;
+	for (uint32_t i = 0; i < s->n_extents; i++) {
+		const struct qcow2_vm_extent *x = &s->extents[i];
+		uint64_t last;
+		if (((x->vm_off | x->host_off | x->bytes) & mask) || !x->bytes || x->vm_off < at ||
+		    !ck_add(x->vm_off, x->bytes, &at) || !ck_add(x->host_off, x->bytes, &last) ||
+		    last > Q_HOST_MAX)
+			return false;
+	}
+	return true;
+}
+
+/* All of them first: then no table is placed on top of a reserved one. */
+int q_snapshot_count_extents(struct q_snapshot_op *o, const struct qcow2_snapshot_new *s)
+{
+	uint32_t bits = o->q->cluster_bits;
+	int err = 0;
+	for (uint32_t i = 0; i < s->n_extents && !err; i++) {
+		const struct qcow2_vm_extent *x = &s->extents[i];
+		err = q_counts_add(&o->counts, x->host_off >> bits, x->bytes >> bits, 1);
+	}
+	return err;
+}
+
+/* The L1 entry of the VM state that maps [base, base + span), from the extents. */
+static int place_vm_table(struct q_snapshot_op *o, const struct qcow2_snapshot_new *s,
+			  uint64_t base, uint64_t span, uint64_t *entry)
+{
+	struct qcow2 *q = o->q;
+	bool any = false;
+	memset(o->l2, 0, q->cluster_bytes);
+	for (uint32_t i = 0; i < s->n_extents; i++) {
+		const struct qcow2_vm_extent *x = &s->extents[i];
+		uint64_t from = MAX(x->vm_off, base), to = MIN(x->vm_off + x->bytes, base + span);
+		for (uint64_t at = from; at < to; at += q->cluster_bytes) {
+			uint64_t host = x->host_off + (at - x->vm_off);
+			uint8_t *e = o->l2 + ((at - base) >> q->cluster_bits) * q->l2_entry_bytes;
+			put_be64(e, host);
+			if (q->ext_l2)
+				put_be64(e + 8, Q_SUB_ALL_ALLOC);
+			any = true;
+		}
+	}
+	*entry = 0;
+	return any ? q_co_snapshot_place_l2(o, entry) : 0;
+}
+
+/* An L1 table for the snapshot that maps the VM state, too. The L2 tables of the disk stay. */
+int q_co_snapshot_place_vm_l1(struct q_snapshot_op *o, const struct qcow2_snapshot_new *s,
+			      const uint8_t *l1, uint64_t *off, uint32_t *entries)
+{
+	struct qcow2 *q = o->q;
+	uint64_t span = UINT64_C(1) << (q->cluster_bits + q->l2_bits);
+	uint64_t disk = qcow2_l1_needed(q->h.size, q->cluster_bits, q->ext_l2);
+	uint64_t last = s->n_extents ? s->extents[s->n_extents - 1].vm_off +
+					       s->extents[s->n_extents - 1].bytes
+				     : 0;
+	uint64_t n = disk + div_round_up(last, span);
+	if (n * 8 > QCOW2_L1_BYTES_MAX)
+		return -EFBIG;
+	uint8_t *mem = calloc(n, 8);
+	if (!mem)
+		return -ENOMEM;
+	memcpy(mem, l1, disk * 8);
+	int err = 0;
+	for (uint64_t i = disk; i < n && !err; i++) {
+		uint64_t e = 0;
+		err = place_vm_table(o, s, (i - disk) * span, span, &e);
+		put_be64(mem + i * 8, e);
+	}
+	if (!err)
+		err = q_co_write_table(&o->counts, mem, n * 8, off);
+	if (!err) /* the table it replaces */
+		err = q_counts_add(&o->counts, q->h.l1_off >> q->cluster_bits,
+				   div_round_up((uint64_t)q->h.l1_entries * 8, q->cluster_bytes),
+				   -1);
+	*entries = (uint32_t)n;
+	free(mem);
+	return err;
+}
