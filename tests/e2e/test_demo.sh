@@ -33,6 +33,31 @@ its_clock_is_right_after() {
 	after=$(date +%s)
 	((there >= before - 1 && there <= after + 1)) || { echo "guest $there, host $before to $after"; return 1; }
 }
+# Neither end of a connection of then is left waiting for the other: the port's side is closed, the guest's is reset.
+connection_of_then_is_reset_by_a_revert() {
+	cat >"$work/serve.py" <<'END'
+import socket, time
+server = socket.create_server(("", 8811))
+connection, _ = server.accept()
+try:
+    while True:
+        connection.sendall(b"x")
+        time.sleep(0.2)
+except OSError as e:
+    open("/tmp/reset", "w").write(type(e).__name__)
+END
+	"$charmvm" cp "$work/serve.py" $vm:/tmp/ && in_guest sh -c 'setsid python3 /tmp/serve.py >/dev/null 2>&1 &' &&
+		"$charmvm" wait $vm port:8811 || return # which is a connection of its own
+	in_guest sh -c 'pkill -f serve.py; sleep 1; setsid python3 /tmp/serve.py >/dev/null 2>&1 &' || return
+	eventually 20 in_guest sh -c 'ss -Hltn sport = :8811 | grep -q .' || return
+	timeout 100 socat -u TCP:127.0.0.1:8811 "CREATE:$work/got" &
+	local client=$!
+	eventually 20 [ -s "$work/got" ] || return
+	"$charmvm" snapshot save connected $vm && "$charmvm" snapshot revert connected $vm || return
+	timeout 60 tail -s 0.2 --pid=$client -f /dev/null || { echo "the host's end is still open"; return 1; }
+	eventually 60 in_guest test -s /tmp/reset || { echo "the guest's end is still open"; return 1; }
+	"$charmvm" snapshot delete connected $vm && logs_in
+}
 # Its host key is the one that the original was booted with, whatever it is called itself.
 fork_is_called() { [ "$("$charmvm" exec "$1" -- hostname)" = "$1" ]; }
 fork_of_another_name_is_logged_in_to() {
@@ -54,4 +79,4 @@ image_is_sound_and_starts_from_the_snapshot_again() {
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 cp --sparse=always "$DEMO_IMAGE" "$image"
 run_tests machine_is_up_and_saved all_its_files_are_deleted_and_it_dies revert_brings_everything_back \
-	its_clock_is_right_after fork_of_another_name_is_logged_in_to image_is_sound_and_starts_from_the_snapshot_again
+	its_clock_is_right_after connection_of_then_is_reset_by_a_revert fork_of_another_name_is_logged_in_to image_is_sound_and_starts_from_the_snapshot_again

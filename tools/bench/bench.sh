@@ -16,7 +16,7 @@ image_mib=128
 usage()
 {
 	cat <<'END'
-Usage: tools/bench/bench.sh [OPTION...] [boot | blk | net | disk]...
+Usage: tools/bench/bench.sh [OPTION...] [boot | blk | net | snapshot | disk]...
 
 Prints side by side what charmvm and its peers need for the same work, with the project's targets.
   boot  a Debian 6.1 kernel and a tiny initrd, 512 MiB, one vCPU, "quiet": from the start of the
@@ -24,6 +24,7 @@ Prints side by side what charmvm and its peers need for the same work, with the 
   blk   random reads of 4 KiB by virtio-blk, one and 32 at a time, from a raw and a qcow2 image;
         figures for each read
   net   TCP through a forwarded port by virtio-net: for each 64 KiB, and for each round trip
+  snapshot  saving, restoring, reverting and forking a machine (snapshot.sh)
   disk  the disk engine and the image tool beside qemu-img, natively and in time (disk.sh has options)
 All by default; what follows is about the first three. QEMU is that of Debian 12's backports, downloaded once into the user's cache, else
 the one that is installed; what was compared is printed. Instructions are those of host kernel, VMM and guest together, counted by the
@@ -237,9 +238,21 @@ write_json()
 	printf '\n}\n'
 }
 
+# What has a script of its own.
+run_also()
+{
+	local other
+	for other in ${also[@]+"${also[@]}"}; do
+		case $other in
+		snapshot) "$here/snapshot.sh" --charmvm "$charmvm" || status=1 ;;
+		disk) CHARMVM=$charmvm "$here/disk.sh" || status=1 ;;
+		esac
+	done
+}
+
 # --- the run -------------------------------------------------------------------------------------
 
-charmvm=$top/build/charmvm pattern='*' json='' keep='' detail='' installed_qemu='' qemu='' note_qemu='' time=600 parts=() with_disk='' status=0 note=''
+charmvm=$top/build/charmvm pattern='*' json='' keep='' detail='' installed_qemu='' qemu='' note_qemu='' time=600 parts=() also=() status=0 note=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--charmvm | --vmm | --json | --keep | --time) [ $# -gt 1 ] || wrong "$1 needs a value" ;;
@@ -254,14 +267,17 @@ while [ $# -gt 0 ]; do
 	--detail) detail=1 ;;
 	--installed-qemu) installed_qemu=1 ;;
 	boot | blk | net) parts+=("$1") ;;
-	disk) with_disk=1 ;;
+	snapshot | disk) also+=("$1") ;;
 	*) wrong "unknown argument $1" ;;
 	esac
 	shift
 done
 if [ ${#parts[@]} = 0 ]; then
-	[ -z "$with_disk" ] || exec "$here/disk.sh"
-	parts=(boot blk net) with_disk=1
+	if [ ${#also[@]} -gt 0 ]; then
+		run_also
+		exit $status
+	fi
+	parts=(boot blk net) also=(snapshot disk)
 fi
 [ -z "$detail" ] || parts=(boot)
 
@@ -305,6 +321,6 @@ for part in "${parts[@]}"; do
 	[ "$part" != boot ] || collect_static || status=1
 	show "$part"
 done
-[ -z "$with_disk" ] || CHARMVM=$charmvm "$here/disk.sh" || status=1
+run_also
 [ -z "$json" ] || write_json >"$json" || fail "cannot write $json"
 exit $status
