@@ -9,6 +9,7 @@
 # stands still, and not a test: it is started again, twice at most, and that is said. The closing line is for all of them.
 # A shell program that needs another lab than usual has a line with the lab's options, "# lab: --scratch 1G", or with
 # other seconds, "# seconds: 150".
+# Ports of machines in there stay in there: all of them use the same ones.
 # As many labs run at once as there are processors, a lab has one; on a real /dev/kvm it is one program after the other,
 # since they take the same ports there. What a program says is shown when it has ended.
 set -u
@@ -35,7 +36,7 @@ in_lab() {
 		;;
 	esac
 	limit=${limit:-$seconds}
-	tests/lab/lab run --quiet "${options[@]}" --time $((limit + 60)) -- tests/run.sh -v -j 1 -t "$limit" "$1"
+	tests/lab/lab run --quiet --ports none "${options[@]}" --time $((limit + 60)) -- tests/run.sh -v -j 1 -t "$limit" "$1"
 }
 
 run() { # NUMBER PROGRAM

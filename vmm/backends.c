@@ -70,16 +70,22 @@ static enum exit_status open_fork(struct backends *b, const struct machine_confi
 	return status;
 }
 
+/* What the guest writes is nobody else's, on any of its disks. */
+static bool throws_away(const struct machine_config *cfg)
+{
+	return cfg->transient || cfg->throw_away;
+}
+
 /* -> 0, or -errno (logged). */
 static int open_disk(struct backends *b, const struct machine_config *cfg,
 		     const struct disk_config *d, const struct blk_open_opts *opts)
 {
-	unsigned int flags = d->read_only || cfg->transient ? 0 : BLK_OPEN_RDWR;
+	unsigned int flags = d->read_only || throws_away(cfg) ? 0 : BLK_OPEN_RDWR;
 	struct blk_node *node;
 	int err = blk_open_with(b->loop, d->path, NULL, flags, opts, &node);
 	if (err)
 		return err;
-	if (cfg->transient && !d->read_only) {
+	if (throws_away(cfg) && !d->read_only) {
 		struct blk_node *base = node;
 		err = blk_overlay(base, NULL, &node);
 		if (err) {

@@ -48,7 +48,8 @@ except OSError as e:
 END
 	"$charmvm" cp "$work/serve.py" $vm:/tmp/ && in_guest sh -c 'setsid python3 /tmp/serve.py >/dev/null 2>&1 &' &&
 		"$charmvm" wait $vm port:8811 || return # which is a connection of its own
-	in_guest sh -c 'pkill -f serve.py; sleep 1; setsid python3 /tmp/serve.py >/dev/null 2>&1 &' || return
+	in_guest pkill -f '[s]erve.py'
+	in_guest sh -c 'setsid python3 /tmp/serve.py >/dev/null 2>&1 &' || return
 	eventually 20 in_guest sh -c 'ss -Hltn sport = :8811 | grep -q .' || return
 	timeout 100 socat -u TCP:127.0.0.1:8811 "CREATE:$work/got" &
 	local client=$!

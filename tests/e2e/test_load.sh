@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # A guest of four vCPUs that writes, reads back and compares without end, while it is saved, reverted and forked again and
 # again. What it has in memory and what is on its disk must fit together all the time. With the demo image.
+# seconds: 600
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 image=$work/charmed311.qcow2
 vm=charmed311
-rounds=4
+rounds=3
 in_guest() { timeout 100 "$charmvm" exec "$1" --user root -- sh -c "$2"; }
 
 # In the guest, one on each vCPU: the disk past the page cache against memory.
@@ -59,8 +60,7 @@ file_system_is_sound_afterwards() {
 	qemu-img check -q "$image" || { qemu-img check "$image"; return 1; }
 	qemu-img convert -O raw "$image" "$work/disk.raw" || return
 	offset=$(sfdisk -J "$work/disk.raw" | jq '[.partitiontable.partitions[] | select(.size > 100000)][0].start')
-	dd if="$work/disk.raw" of="$work/root.raw" bs=512 skip="$offset" conv=sparse status=none
-	e2fsck -fn "$work/root.raw" >"$work/fsck" 2>&1 || { cat "$work/fsck"; return 1; }
+	e2fsck -fn "$work/disk.raw?offset=$((offset * 512))" >"$work/fsck" 2>&1 || { cat "$work/fsck"; return 1; }
 }
 
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
