@@ -61,7 +61,7 @@ void hooks_run(const struct frame *f)
 		[AGENT_RESTORED] = "restore", [AGENT_REVERTED] = "revert", [AGENT_FORKED] = "fork"
 	};
 	char event[32], name[128], code[32];
-	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	char *const env[] = { path, event, name, code, NULL };
 	if (f->len < FRAME_IDENTITY_BYTES || f->len > FRAME_IDENTITY_BYTES + AGENT_NAME_MAX)
 		return;
