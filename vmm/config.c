@@ -5,12 +5,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"
 #include "vmm/base/options.h"
+#include "vmm/config_file.h"
 
 enum { OWN_OPTIONS_MAX = 16 }; /* of a command beside a machine's */
 
@@ -512,13 +514,22 @@ int config_parse(struct machine_config *cfg, int argc, char **argv)
 		options_help(&run_command);
 		return -EINVAL;
 	}
-	int err = options_parse(&run_command, cfg, argc, argv, &rest);
+	bool given[ARRAY_SIZE(run_options)] = { false };
+	int err = options_parse_noting(&run_command, cfg, argc, argv, &rest, given);
 	if (err)
 		return err;
 	if (cfg->version) {
 		printf("charmvm %s\n", CHARMVM_VERSION);
 		return 1;
 	}
-	err = put_image_first(cfg);
+	err = config_files_apply(&run_command, cfg, given) ? -EINVAL : put_image_first(cfg);
 	return err ? err : check_whole(cfg);
+}
+
+void config_free(struct machine_config *cfg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cfg->texts); i++) {
+		free(cfg->texts[i]);
+		cfg->texts[i] = NULL;
+	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What machine the user asked for, from the command line into one struct. Parsed once, here; devices
- * and backends never see an option string. All strings point into argv or are constants.
+ * and backends never see an option string. All strings point into argv or @texts, or are constants.
  */
 #ifndef VMM_CONFIG_H
 #define VMM_CONFIG_H
@@ -87,10 +87,15 @@ struct machine_config {
 	int agent_client; /* a connected socket: the agent's first client; -1: none */
 	int leash;	  /* the machine ends when the other end of this pipe is closed; -1: none */
 	bool version;
+
+	char *texts[2]; /* of configuration files, which strings here may be part of */
 };
 
 /* -> 0, 1 (help or version printed: nothing more to do), -EINVAL (one line logged). */
 int config_parse(struct machine_config *cfg, int argc, char **argv);
+
+/* Frees what it holds; no string of it is used any more. */
+void config_free(struct machine_config *cfg);
 
 /* What the machine of the image @path is called: "dir/charmed311.qcow2" is charmed311. */
 void config_name_after(const char *path, char out[CONFIG_NAME_MAX + 1]);

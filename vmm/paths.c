@@ -66,6 +66,13 @@ int paths_data_dir(char *out)
 	return err ? err : paths_make_dirs(out);
 }
 
+int paths_config_dir(char *out)
+{
+	const char *xdg = getenv("XDG_CONFIG_HOME");
+	return xdg && *xdg == '/' ? paths_join(out, xdg, "charmvm", NULL)
+				  : paths_join(out, home(), ".config/charmvm", NULL);
+}
+
 int paths_run_dir(char *out)
 {
 	const char *xdg = getenv("XDG_RUNTIME_DIR");

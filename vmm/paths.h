@@ -9,6 +9,8 @@ int paths_join(char *out, ...) __attribute__((sentinel));
 int paths_make_dirs(const char *dir);
 /* $XDG_DATA_HOME/charmvm or ~/.local/share/charmvm, made. -> 0 or -errno. */
 int paths_data_dir(char *out);
+/* $XDG_CONFIG_HOME/charmvm or ~/.config/charmvm, whether it is there or not. -> 0 or -errno. */
+int paths_config_dir(char *out);
 /* $XDG_RUNTIME_DIR/charmvm, or /tmp/charmvm-UID where that is not set; made, and checked to be
  * this user's own. -> 0, -EPERM (somebody else's) or -errno. */
 int paths_run_dir(char *out);

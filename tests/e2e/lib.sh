@@ -6,7 +6,7 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 charmvm=${CHARMVM:-$PWD/${BUILD:-build}/charmvm}
 work=$(mktemp -d "${LAB_SCRATCH:-${TMPDIR:-/tmp}}/charmvm-e2e.XXXXXX")
-export XDG_RUNTIME_DIR=$work/run XDG_DATA_HOME=$work/data
+export XDG_RUNTIME_DIR=$work/run XDG_DATA_HOME=$work/data XDG_CONFIG_HOME=$work/config
 mkdir -p "$XDG_RUNTIME_DIR" "$XDG_DATA_HOME"
 trap 'stop_all; rm -rf "$work"' EXIT
 

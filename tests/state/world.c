@@ -62,6 +62,7 @@ void make_files(void)
 	snprintf(image, sizeof(image), "%s/i.qcow2", dir);
 	snprintf(kernel, sizeof(kernel), "%s/k.elf", dir);
 	setenv("XDG_RUNTIME_DIR", dir, 1);
+	setenv("XDG_CONFIG_HOME", dir, 1);
 	make_kernel();
 	int fd = open(image, O_CREAT | O_RDWR, 0600);
 	const struct qcow2_create o = { .size = 64 * MIB };

@@ -2,6 +2,7 @@
 /* Command lines. */
 #include "vmm/base/options.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -108,7 +109,8 @@ static int apply(const struct option_spec *o, void *cfg, const char *value, int 
 	return o->apply(cfg, value);
 }
 
-static int parse_long(const struct command_spec *cmd, void *cfg, int argc, char **argv, int *i)
+static int parse_long(const struct command_spec *cmd, void *cfg, int argc, char **argv, int *i,
+		      bool *given)
 {
 	const char *word = argv[*i] + 2;
 	const char *eq = strchr(word, '=');
@@ -122,11 +124,13 @@ static int parse_long(const struct command_spec *cmd, void *cfg, int argc, char 
 		complain_unknown(cmd, word, len);
 		return -EINVAL;
 	}
+	given[o - cmd->options] = true;
 	return apply(o, cfg, eq ? eq + 1 : NULL, argc, argv, i);
 }
 
 /* Letters may stand together; the last one may have its value in the same word. */
-static int parse_short(const struct command_spec *cmd, void *cfg, int argc, char **argv, int *i)
+static int parse_short(const struct command_spec *cmd, void *cfg, int argc, char **argv, int *i,
+		       bool *given)
 {
 	for (const char *p = argv[*i] + 1; *p; p++) {
 		if (*p == 'h') {
@@ -139,6 +143,7 @@ static int parse_short(const struct command_spec *cmd, void *cfg, int argc, char
 				  cmd->usage);
 			return -EINVAL;
 		}
+		given[o - cmd->options] = true;
 		bool takes_rest = o->arg && p[1];
 		int err = apply(o, cfg, takes_rest ? p + 1 : NULL, argc, argv, i);
 		if (err || o->arg)
@@ -149,6 +154,14 @@ static int parse_short(const struct command_spec *cmd, void *cfg, int argc, char
 
 int options_parse(const struct command_spec *cmd, void *cfg, int argc, char **argv, int *rest)
 {
+	bool given[NAMES_MAX];
+	assert(cmd->noptions <= NAMES_MAX);
+	return options_parse_noting(cmd, cfg, argc, argv, rest, given);
+}
+
+int options_parse_noting(const struct command_spec *cmd, void *cfg, int argc, char **argv,
+			 int *rest, bool *given)
+{
 	*rest = argc;
 	for (int i = 1; i < argc; i++) {
 		int err;
@@ -157,9 +170,9 @@ int options_parse(const struct command_spec *cmd, void *cfg, int argc, char **ar
 			return 0;
 		}
 		if (!strncmp(argv[i], "--", 2)) {
-			err = parse_long(cmd, cfg, argc, argv, &i);
+			err = parse_long(cmd, cfg, argc, argv, &i, given);
 		} else if (argv[i][0] == '-' && argv[i][1]) {
-			err = parse_short(cmd, cfg, argc, argv, &i);
+			err = parse_short(cmd, cfg, argc, argv, &i, given);
 		} else if (cmd->operand) {
 			err = cmd->operand(cfg, argv[i]);
 		} else {

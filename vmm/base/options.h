@@ -6,6 +6,7 @@
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,9 @@ struct command_spec {
  * *rest: the index of the first word behind "--", or argc.
  */
 int options_parse(const struct command_spec *cmd, void *cfg, int argc, char **argv, int *rest);
+/* The same, with a mark in @given, which has a place for each option, for those that are there. */
+int options_parse_noting(const struct command_spec *cmd, void *cfg, int argc, char **argv,
+			 int *rest, bool *given);
 
 /* The help text, on standard output. */
 void options_help(const struct command_spec *cmd);

@@ -207,9 +207,13 @@ int cmd_run(int argc, char **argv)
 	struct run r = { .signals.fd = -1, .detach.ready_fd = -1 };
 	int over;
 	int err = config_parse(&r.cfg, argc, argv);
-	if (err)
+	if (err) {
+		config_free(&r.cfg);
 		return err > 0 ? EXIT_STATUS_OK : EXIT_STATUS_USAGE;
+	}
 	if (r.cfg.detach && !detach_fork(&r.detach, r.cfg.wait, &over))
 		return over;
-	return run_it(&r);
+	int status = run_it(&r);
+	config_free(&r.cfg);
+	return status;
 }

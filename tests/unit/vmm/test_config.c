@@ -11,7 +11,8 @@
 #include "vmm/base/options.h"
 
 static struct machine_config cfg;
-static char said[1024]; /* on standard error */
+static char config_dir[64] = "/nonexistent"; /* XDG_CONFIG_HOME */
+static char said[1024];			     /* on standard error */
 
 /* Parses a command line given as one string. */
 static int parse(const char *line)
@@ -25,6 +26,8 @@ static int parse(const char *line)
 	CHECK_EQ(pipe(fds), 0);
 	dup2(fds[1], STDERR_FILENO);
 	close(fds[1]);
+	setenv("XDG_CONFIG_HOME", config_dir, 1);
+	config_free(&cfg);
 	int err = config_parse(&cfg, argc, argv);
 	dup2(saved, STDERR_FILENO);
 	close(saved);
@@ -156,10 +159,103 @@ TEST(every_complaint_is_one_line)
 	}
 }
 
+/* ---- configuration files ---- */
+
+static void write_file(const char *name, const char *text)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s/charmvm/%s", config_dir, name);
+	FILE *f = fopen(path, "w");
+	CHECK(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void make_config_dir(void)
+{
+	char path[128];
+	snprintf(config_dir, sizeof(config_dir), "/tmp/config-XXXXXX");
+	CHECK(mkdtemp(config_dir));
+	snprintf(path, sizeof(path), "mkdir -p %s/charmvm/machines", config_dir);
+	CHECK_EQ(system(path), 0);
+}
+
+static void remove_config_dir(void)
+{
+	char command[128];
+	config_free(&cfg);
+	snprintf(command, sizeof(command), "rm -rf %s", config_dir);
+	CHECK_EQ(system(command), 0);
+	snprintf(config_dir, sizeof(config_dir), "/nonexistent");
+}
+
+TEST(command_line_wins_over_the_machines_file_and_that_over_the_users)
+{
+	make_config_dir();
+	write_file("config",
+		   "# for all\nmem = 256M\ncpus=2\n  cpu = baseline  \nforward = 8081:81\n");
+	write_file("machines/x.conf", "cpus = 3\n\nforward = 8080:80\n");
+	CHECK_EQ(parse("-i x.qcow2 --mem 128M"), 0);
+	CHECK_EQ(cfg.mem_bytes, 128 * MIB);
+	CHECK_EQ(cfg.cpus, 3);
+	CHECK_EQ(cfg.cpu, X86_CPU_BASELINE);
+	CHECK_EQ(cfg.nforwards, 2);
+	CHECK_STR(cfg.forwards[0], "8080:80");
+	CHECK_STR(cfg.forwards[1], "8081:81");
+	CHECK(cfg.mem_given && !cfg.cpus_given); /* a snapshot's own number wins over a file's */
+	CHECK_EQ(parse("-i y.qcow2"), 0);
+	CHECK_EQ(cfg.mem_bytes, 256 * MIB);
+	CHECK_EQ(cfg.cpus, 2);
+	remove_config_dir();
+}
+
+TEST(flags_in_a_file_are_yes_or_no)
+{
+	make_config_dir();
+	write_file("config", "detach = yes\nno-wait = no\n");
+	CHECK_EQ(parse("-i x"), 0);
+	CHECK(cfg.detach && cfg.wait);
+	write_file("config", "detach = perhaps\n");
+	CHECK_EQ(parse("-i x"), -EINVAL);
+	CHECK(says("config:1: 'detach': yes or no is wanted"));
+	remove_config_dir();
+}
+
+TEST(wrong_lines_of_a_file_are_told_with_their_number)
+{
+	make_config_dir();
+	write_file("config", "mem = 256M\n\nmemm = 2G\n");
+	CHECK_EQ(parse("-i x"), -EINVAL);
+	CHECK(says("config:3: there is no key 'memm'; did you mean 'mem'?"));
+	write_file("config", "image = /etc/passwd\n"); /* on the command line only */
+	CHECK_EQ(parse("-i x"), -EINVAL);
+	CHECK(says("config:1: 'image': there is no such key"));
+	write_file("config", "cpus\n");
+	CHECK_EQ(parse("-i x"), -EINVAL);
+	CHECK(says("config:1: 'cpus': a line is key = value"));
+	write_file("config", "\ncpus = 0\n");
+	CHECK_EQ(parse("-i x"), -EINVAL);
+	CHECK(says("--cpus 0") && says("config:2: that is in this line"));
+	remove_config_dir();
+}
+
+TEST(throw_away_machine_is_as_its_snapshot_and_not_as_a_file_says)
+{
+	make_config_dir();
+	write_file("config", "forward = 8081:81\nmem = 256M\n");
+	CHECK_EQ(parse("-i x --from s --throw-away"), 0);
+	CHECK_EQ(cfg.nforwards, 0);
+	CHECK_EQ(cfg.mem_bytes, GIB);
+	remove_config_dir();
+}
+
 TEST_MAIN(T(an_image_is_all_that_is_needed), T(image_is_the_first_disk_wherever_it_stands),
 	  T(words_after_a_disk_are_its_own), T(disks_without_a_word_of_their_own_follow_the_option),
 	  T(sizes_are_binary_and_checked), T(too_little_and_too_much_memory_are_refused),
 	  T(impossible_numbers_of_vcpus_are_refused), T(unknown_option_suggests_the_nearest),
 	  T(option_without_its_value_says_what_it_wants),
 	  T(word_that_is_no_option_explains_how_to_start), T(nothing_to_boot_is_an_error),
-	  T(every_complaint_is_one_line))
+	  T(every_complaint_is_one_line),
+	  T(command_line_wins_over_the_machines_file_and_that_over_the_users),
+	  T(flags_in_a_file_are_yes_or_no), T(wrong_lines_of_a_file_are_told_with_their_number),
+	  T(throw_away_machine_is_as_its_snapshot_and_not_as_a_file_says))
