@@ -13,7 +13,7 @@ stage=/run/bench-$$
 # The lab's processor is an old AMD one, on which Linux looks through 256 PCI buses for an AGP bridge (33,000
 # exits, the same for every VMM) unless it is told that there are no early quirks. A newer family would
 # spare that search but not the others, and bring the guest's mitigations for its flaws.
-append="console=ttyS0 quiet pci=noearly"
+append="console=ttyS0 quiet pci=noearly panic=-1"
 # For each VMM, in seconds of the lab's clock, which runs fast while nothing does; bench.sh limits real time. The longest takes
 # about 15.
 limit=40

@@ -45,6 +45,7 @@
 #define MARK_FILTER "port == 0xf4 && rw == 1"
 
 enum {
+	MARK_INIT = 1, /* the first instruction of /init */
 	MARK_READY = 2,
 	RAM_MIN_KIB = 256 << 10, /* a writable mapping of this size is guest RAM */
 	PEER_WORDS_MAX = 8,
@@ -62,6 +63,7 @@ struct run {
 	int time_limit_s;
 	bool phases; /* count between marks only */
 	bool detail;
+	bool begun; /* /init has */
 	pid_t vmm;
 	pid_t peer_pid;
 	int peer_status;
@@ -288,6 +290,11 @@ static int on_mark(struct run *run, int value)
 {
 	if (value == run->last)
 		return sample(run) ?: 1;
+	if (value == MARK_INIT && run->begun) {
+		complain("the guest has started anew, see %s", run->output);
+		return -ECHILD;
+	}
+	run->begun |= value == MARK_INIT;
 	if (value == MARK_READY && run->peer && !run->peer_pid)
 		run->peer_pid = start_peer(run);
 	if (run->phases && value >= 0x10 && (value & 1))

@@ -67,7 +67,10 @@ peer() { # MEM MIB [OPTION...]
 		-append "$append ticks.mib=$mib" "$@"
 }
 monitor() { # COMMAND: and its end
-	exec 5<>/dev/tcp/127.0.0.1/4444
+	local tries=200
+	until { exec 5<>/dev/tcp/127.0.0.1/4444; } 2>/dev/null; do
+		((tries--)) && kill -0 "$pid" 2>/dev/null && sleep 0.05 || return
+	done
 	printf '%s\n' "$1" >&5
 	# The prompt, "(qemu)", comes once for the connection, and once more when the command is done.
 	local piece prompts=0
@@ -98,18 +101,20 @@ fresh() { rm -f "$1" && ./charmvm image create -q -f qcow2 "$1" 1G; }
 
 # ---- what is measured ----
 
-# save NAME: how long the guest stood still
-save_pause() {
-	./charmvm snapshot save "$1" vm >>errors 2>&1 &
-	local saving=$! max=0 gap
-	while kill -0 $saving 2>/dev/null; do
+# How long the guest stood still until process PID has ended, and a little after.
+stood_still() { # PID
+	local max=0 gap
+	while kill -0 "$1" 2>/dev/null; do
 		gap=$(longest_gap 1)
 		[ "$gap" -le "$max" ] || max=$gap
 	done
 	gap=$(longest_gap 3)
-	[ "$gap" -le "$max" ] || max=$gap
-	wait $saving || log "save failed: $(tail -n 1 errors)"
-	echo "$max"
+	echo $((gap > max ? gap : max))
+}
+save_pause() { # NAME
+	./charmvm snapshot save "$1" vm >>errors 2>&1 &
+	stood_still $!
+	wait $! || log "save failed: $(tail -n 1 errors)"
 }
 
 boot_ours() { # MEM MIB
@@ -194,13 +199,7 @@ peers() {
 	fresh $peer_image
 	peer 1G 512 && until_says ready && longest_gap 3 >/dev/null || return
 	monitor "savevm one" &
-	local saving=$! max=0 gap
-	while kill -0 $saving 2>/dev/null; do
-		gap=$(longest_gap 1)
-		[ "$gap" -le "$max" ] || max=$gap
-	done
-	gap=$(longest_gap 3)
-	say qemu.pause $((gap > max ? gap : max))
+	say qemu.pause "$(stood_still $!)"
 	monitor "migrate_set_capability mapped-ram on"
 	monitor "stop"
 	monitor "migrate file:images/mapped"
@@ -226,5 +225,5 @@ export LD_LIBRARY_PATH=$stage/lib
 life
 forks
 peers
-rm -f images/*
+rm -f images/*.qcow2 images/mapped
 pauses
