@@ -56,6 +56,13 @@ static void found(struct check *c, enum finding kind, const char *what, uint64_t
 			 kind == LEAK ? "leaked" : "ERROR", what, at);
 }
 
+/* The error found last is one no more. */
+static void mended(struct check *c)
+{
+	c->out->corruptions--;
+	c->out->corruptions_fixed++;
+}
+
 /* @e, an entry of a table, makes no sense. -> whether it was cleared, for the caller to write. */
 static bool bad_entry(struct check *c, const char *what, uint8_t *e, uint32_t bytes)
 {
@@ -63,8 +70,7 @@ static bool bad_entry(struct check *c, const char *what, uint8_t *e, uint32_t by
 	if (c->fix != QCOW2_FIX_ALL)
 		return false;
 	memset(e, 0, bytes);
-	c->out->corruptions--;
-	c->out->corruptions_fixed++;
+	mended(c);
 	return true;
 }
 
@@ -145,8 +151,7 @@ static bool check_flags(struct check *c, uint8_t *table, uint32_t n, uint32_t en
 		if (c->fix != QCOW2_FIX_ALL)
 			continue;
 		put_be64(at, sole ? e | Q_COPIED : e & ~Q_COPIED);
-		c->out->corruptions--;
-		c->out->corruptions_fixed++;
+		mended(c);
 		changed = true;
 	}
 	return changed;
@@ -415,10 +420,10 @@ static int run(struct check *c)
 		err = count_all(c);
 	if (!err)
 		q_counts_compare(&c->want, &c->have, differs, c);
-	if (!err && c->fix != QCOW2_FIX_NONE)
+	if (!err && c->fix != QCOW2_FIX_NONE) {
 		err = repair_flags(c);
-	if (!err && c->fix != QCOW2_FIX_NONE)
-		err = repair(c);
+		err = err ? err : repair(c);
+	}
 	q_buf_put(q, c->l2);
 	q_buf_put(q, c->rb);
 	q_counts_free(&c->want);

@@ -392,22 +392,28 @@ static void put_bitmaps(struct writer *w, const struct qcow2_header *h)
 	put_extension(w, EXT_BITMAPS, data, sizeof(data));
 }
 
-static void put_fixed(const struct qcow2_header *h, uint8_t *p)
+void qcow2_header_put_tables(const struct qcow2_header *h, uint8_t *p)
 {
-	put_be32(p, QCOW2_MAGIC);
-	put_be32(p + 4, h->version);
-	put_be32(p + 20, h->cluster_bits);
 	put_be64(p + QCOW2_AT_SIZE, h->size);
-	put_be32(p + 32, h->crypt_method);
 	put_be32(p + QCOW2_AT_L1_SIZE, h->l1_entries);
 	put_be64(p + QCOW2_AT_L1_OFF, h->l1_off);
 	put_be64(p + QCOW2_AT_RT_OFF, h->rt_off);
 	put_be32(p + QCOW2_AT_RT_CLUSTERS, h->rt_clusters);
 	put_be32(p + QCOW2_AT_SNAPSHOTS, h->n_snapshots);
 	put_be64(p + QCOW2_AT_SNAPSHOTS_OFF, h->snapshots_off);
+	if (h->version >= 3)
+		put_be64(p + QCOW2_AT_INCOMPAT, h->incompat);
+}
+
+static void put_fixed(const struct qcow2_header *h, uint8_t *p)
+{
+	put_be32(p, QCOW2_MAGIC);
+	put_be32(p + 4, h->version);
+	put_be32(p + 20, h->cluster_bits);
+	put_be32(p + 32, h->crypt_method);
+	qcow2_header_put_tables(h, p);
 	if (h->version < 3)
 		return;
-	put_be64(p + QCOW2_AT_INCOMPAT, h->incompat);
 	put_be64(p + QCOW2_AT_COMPAT, h->compat);
 	put_be64(p + QCOW2_AT_AUTOCLEAR, h->autoclear);
 	put_be32(p + 96, h->refcount_order);

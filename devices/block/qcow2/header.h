@@ -81,7 +81,8 @@ uint32_t qcow2_header_cluster_bytes(const uint8_t *head);
 /*
  * Reads the header from the first @bytes of the file (its first cluster, or all there is) and checks
  * every field that can be checked without the file: what stays is safe to compute with. @path is for
- * messages. @for_repair: a refcount table that is not in the file is told by rt_clusters of 0. -> 0; -EINVAL (damaged), -ENOTSUP (a feature we lack, named), after one log line.
+ * messages. @for_repair: a refcount table that is not in the file is told by rt_clusters of 0. -> 0; -EINVAL
+ * (damaged), -ENOTSUP (a feature we lack, named), after one log line.
  */
 int qcow2_header_parse(const uint8_t *head, size_t bytes, uint64_t file_bytes, const char *path,
 		       bool for_repair, struct qcow2_header *out);
@@ -93,6 +94,9 @@ int qcow2_header_parse(const uint8_t *head, size_t bytes, uint64_t file_bytes, c
  */
 int qcow2_header_write(const struct qcow2_header *h, const uint8_t *unknown, size_t unknown_bytes,
 		       uint8_t *out, size_t cluster_bytes);
+
+/* Where the tables are, the size and the incompatible features: what one write of the first sector can change, put into @p. */
+void qcow2_header_put_tables(const struct qcow2_header *h, uint8_t *p);
 
 /*
  * The extensions in a parsed header that this program does not know, whole and padded, collected

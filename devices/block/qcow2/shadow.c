@@ -391,19 +391,6 @@ static int write_blocks(struct q_counts *c, const uint64_t *new_off, uint64_t rt
 
 /* ---- the switch ---- */
 
-static void put_header_fields(const struct qcow2_header *h, uint8_t *p)
-{
-	put_be64(p + QCOW2_AT_SIZE, h->size);
-	put_be32(p + QCOW2_AT_L1_SIZE, h->l1_entries);
-	put_be64(p + QCOW2_AT_L1_OFF, h->l1_off);
-	put_be64(p + QCOW2_AT_RT_OFF, h->rt_off);
-	put_be32(p + QCOW2_AT_RT_CLUSTERS, h->rt_clusters);
-	put_be32(p + QCOW2_AT_SNAPSHOTS, h->n_snapshots);
-	put_be64(p + QCOW2_AT_SNAPSHOTS_OFF, h->snapshots_off);
-	if (h->version >= 3)
-		put_be64(p + QCOW2_AT_INCOMPAT, h->incompat);
-}
-
 /* The node goes on with the tables of q->h. */
 static int take_over(struct q_counts *c)
 {
@@ -439,7 +426,7 @@ int q_co_switch(struct q_counts *c, const struct qcow2_header *h)
 	next.rt_clusters = (uint32_t)rt_clusters;
 	uint8_t head[sizeof(q->head)];
 	memcpy(head, q->head, sizeof(head));
-	put_header_fields(&next, head);
+	qcow2_header_put_tables(&next, head);
 	err = q_co_update_header(q, 0, head, sizeof(head));
 	if (err) { /* which of the two states the file is in, nobody knows */
 		log_error("%s: its header could not be written: it is not written to any more",
