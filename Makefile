@@ -5,7 +5,7 @@
 #   make run        the main job: build, demo image, boot, log in
 #   make test       everything; the last line is "N passed, N failed"
 #   make check      the part of the tests that needs no KVM (unit, block, state)
-#   make lint | bench | fuzz | soak | install | clean
+#   make lint | bench | fuzz | soak | install | deb | clean
 
 ARCH   := $(shell uname -m)
 MODE   ?= release
@@ -69,7 +69,7 @@ Q := @
 say = @echo "  $(1)	$(2)"
 endif
 
-.PHONY: all run test check lint bench fuzz fuzzers soak install clean tests
+.PHONY: all run test check lint bench fuzz fuzzers soak install deb clean tests
 all: $(BUILD)/charmvm
 
 # ---- layers: one static archive each, so that an upward call fails at link time in that layer's tests
@@ -186,6 +186,11 @@ install: all
 	install -D -m 644 tools/completion/charmvm.bash $(DESTDIR)$(prefix)/share/bash-completion/completions/charmvm
 	install -D -m 644 tools/completion/_charmvm $(DESTDIR)$(prefix)/share/zsh/site-functions/_charmvm
 	install -D -m 644 tools/completion/charmvm.fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/charmvm.fish
+
+# What is installed, as a package of this distribution: build/charmvm_VERSION_ARCH.deb.
+deb: deps-build-deb
+	@$(MAKE) --no-print-directory all
+	@tools/make-deb $(VERSION) $(BUILD)
 
 clean:
 	rm -rf $(BUILD)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing of the Debian packages that a purpose needs:
 #
-#   tools/install-deps.sh build|image|lab|test|lint...
+#   tools/install-deps.sh build|image|lab|test|lint|deb...
 #
 # Says what it installs; asks through sudo where it is not root; silent when all is there.
 set -eu
@@ -12,6 +12,7 @@ build="gcc make pkg-config libc6-dev libslirp-dev libaio-dev libfdt-dev zlib1g-d
 image="mmdebstrap e2fsprogs fdisk qemu-utils cpio busybox-static kmod gcc libc6-dev zstd xz-utils"
 lab="qemu-system-x86 busybox-static cpio kmod gcc libc6-dev"
 test="qemu-utils jq e2fsprogs fdisk acpica-tools iproute2 socat curl fio clang libclang-rt-14-dev"
+deb="dpkg-dev"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
 
 wanted=
@@ -22,8 +23,9 @@ for purpose; do
 	lab) "$(dirname "$0")/../tests/lab/lab" usable || wanted="$wanted $lab" ;;
 	test) wanted="$wanted $test" ;;
 	lint) wanted="$wanted $lint" ;;
+	deb) wanted="$wanted $deb" ;;
 	*)
-		echo "install-deps.sh: unknown purpose '$purpose'; one of build, image, lab, test, lint" >&2
+		echo "install-deps.sh: unknown purpose '$purpose'; one of build, image, lab, test, lint, deb" >&2
 		exit 2
 		;;
 	esac

@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The Debian package, installed by apt into a system that has nothing of ours and nothing to build with.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+
+# Becomes root of a namespace of its own where it can, as guest-kit/build-image does.
+bare_system_with() { # DEB COMMANDS: those are run in it, once the package is there
+	local mode=unshare options=()
+	[ "$(id -u)" != 0 ] || unshare -m true 2>/dev/null ||
+		{ mode=root && options=(--skip=check/canmount,chroot/mount); }
+	guest-kit/build-image --sources "$suite" |
+		mmdebstrap --mode=$mode ${options[@]+"${options[@]}"} --variant=apt --format=null \
+			--aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
+			--customize-hook="copy-in '$1' /var/tmp" \
+			--customize-hook="chroot \"\$1\" apt-get install -y -q '/var/tmp/${1##*/}'" \
+			--customize-hook="chroot \"\$1\" sh -ec '$2'" \
+			"$suite" - - >"$work/bare.log" 2>&1
+}
+
+package_installs_and_works_on_a_bare_system() {
+	local deb
+	case $suite in bookworm | trixie) ;; *) echo "no Debian here, but $suite"; return 77 ;; esac
+	tools/install-deps.sh deb image && deb=$(tools/make-deb 9.9 "$work" 2>"$work/make.log") || { cat "$work/make.log"; return 1; }
+	chmod -R go+rX "$work"
+	bare_system_with "$deb" '
+		charmvm version
+		charmvm image create /var/tmp/a.qcow2 1G
+		charmvm image info --output=json /var/tmp/a.qcow2
+		charmvm doctor || echo "doctor: status $?"
+		charmvm run --image /var/tmp/a.qcow2 -- true || echo "run: status $?"
+		dpkg --verify charmvm
+		apt-get remove -y -q charmvm
+		! test -e /usr/bin/charmvm
+		test -e /var/tmp/a.qcow2
+		echo "all is well"' || { tail -n 30 "$work/bare.log"; return 1; }
+	tail -n 40 "$work/bare.log"
+	grep -qx 'all is well' "$work/bare.log" && grep -q '"virtual-size": 1073741824' "$work/bare.log"
+}
+
+run_tests package_installs_and_works_on_a_bare_system
