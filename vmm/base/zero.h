@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 /* Are all of the @bytes at @buf zero? Of none of them, yes. Any thread, and a child after fork(2): it only reads.
@@ -13,6 +14,15 @@ static inline bool mem_is_zero(const void *buf, size_t bytes)
 {
 	const char *p = buf;
 	return !bytes || (!p[0] && !memcmp(p, p + 1, bytes - 1));
+}
+
+/* Tables are mostly empty: the next piece of @piece bytes at @p or behind it that is not all zero, or, where less than a piece is
+ * left before @end, what is left. Any thread. */
+static inline uint8_t *mem_skip_zero(uint8_t *p, const uint8_t *end, size_t piece)
+{
+	while ((size_t)(end - p) >= piece && mem_is_zero(p, piece))
+		p += piece;
+	return p;
 }
 
 #endif

@@ -26,6 +26,7 @@
 #include "devices/block/qcow2/shadow.h"
 #include "devices/block/qcow2/snapshot.h"
 #include "vmm/base/endian.h"
+#include "vmm/base/zero.h"
 
 enum { MESSAGES_MAX = 20 };
 
@@ -40,6 +41,7 @@ struct check {
 	uint64_t miscounted; /* of the damage: what new refcounts repair */
 	unsigned int messages;
 	uint8_t *l2, *rb;
+	uint64_t run_off, run_end; /* clusters still to be counted; 0: none */
 };
 
 enum finding { LEAK, MISCOUNT, DAMAGE };
@@ -96,6 +98,23 @@ static bool is_place(const struct check *c, uint64_t off)
 	       off >> c->q->cluster_bits < c->file_clusters;
 }
 
+/* Clusters that follow each other in the file, as those of a table mostly do, are counted at once. */
+static int use_run(struct check *c)
+{
+	uint64_t from = c->run_off;
+	c->run_off = 0;
+	return from ? use(c, from, c->run_end - from, "cluster at") : 0;
+}
+
+static int use_cluster(struct check *c, uint64_t host)
+{
+	int err = c->run_off && host == c->run_end ? 0 : use_run(c);
+	if (!c->run_off)
+		c->run_off = host;
+	c->run_end = host + c->q->cluster_bytes;
+	return err;
+}
+
 static void count_cluster(struct check *c, uint64_t host, bool disk)
 {
 	if (!disk)
@@ -131,7 +150,7 @@ static int use_entry(struct check *c, uint64_t e, bool disk, bool *bad)
 	if (*bad || (!host && !(q->data_file && (e & Q_COPIED))))
 		return 0;
 	count_cluster(c, host, disk);
-	return q->data_file ? 0 : use(c, host, q->cluster_bytes, "cluster at");
+	return q->data_file ? 0 : use_cluster(c, host);
 }
 
 /* Flags of one table of the disk, by the refcounts that hold: counted ones when they are repaired. */
@@ -140,7 +159,7 @@ static bool check_flags(struct check *c, uint8_t *table, uint32_t n, uint32_t en
 	const struct q_counts *counts = c->fix == QCOW2_FIX_NONE ? &c->have : &c->want;
 	bool changed = false;
 	uint8_t *at = table, *end = at + (uint64_t)n * entry_bytes;
-	for (; at < end; at += entry_bytes) {
+	for (; (at = mem_skip_zero(at, end, Q_SKIP_BYTES)) < end; at += entry_bytes) {
 		uint64_t e = get_be64(at), host = e & Q_OFF_MASK;
 		if (!host || (e & Q_COMPRESSED) || !is_place(c, host))
 			continue;
@@ -165,14 +184,17 @@ static int use_l2(struct check *c, uint64_t off, bool disk)
 		err = q_co_read_cluster(q, off, c->l2);
 	bool changed = false, bad;
 	uint8_t *at = c->l2, *end = at + q->cluster_bytes;
-	for (uint32_t step = q->l2_entry_bytes; at < end && !err; at += step) {
+	for (uint32_t step = q->l2_entry_bytes;
+	     !err && (at = mem_skip_zero(at, end, Q_SKIP_BYTES)) < end; at += step) {
 		uint64_t e = get_be64(at);
-		if (!e) /* most are not in use, in a large table */
+		if (!e)
 			continue;
 		err = use_entry(c, e, disk, &bad);
 		if (bad)
 			changed |= bad_entry(c, "bad L2 entry", at, step);
 	}
+	int last = use_run(c);
+	err = err ? err : last;
 	if (disk && c->fix == QCOW2_FIX_NONE && !q->data_file)
 		check_flags(c, c->l2, 1u << q->l2_bits, q->l2_entry_bytes);
 	return !err && changed ? q_co_write_cluster(q, off, c->l2) : err;
@@ -274,40 +296,35 @@ static int use_bitmaps(struct check *c)
 	return err;
 }
 
-/* The refcount table with its blocks, and what the blocks say. */
+/* A refcount block, and what it says. */
+static int use_block(void *opaque, uint64_t i, uint64_t off)
+{
+	struct check *c = opaque;
+	struct qcow2 *q = c->q;
+	if (!is_place(c, off)) {
+		found(c, MISCOUNT, "bad refcount table entry", off);
+		return 0;
+	}
+	int err = use(c, off, q->cluster_bytes, "refcount block at");
+	if (!err)
+		err = q_co_read_cluster(q, off, c->rb);
+	bool absurd; /* and wrong all the same */
+	return err ? err : q_counts_take_block(&c->have, i, c->rb, &absurd);
+}
+
 static int use_refcounts(struct check *c)
 {
 	struct qcow2 *q = c->q;
-	uint64_t bytes = (uint64_t)q->h.rt_clusters << q->cluster_bits;
-	uint8_t *rt;
-	if (!bytes) {
+	if (!q->h.rt_clusters) {
 		found(c, MISCOUNT, "refcount table is not in the file, clusters", 0);
 		return 0;
 	}
-	int err = use(c, q->h.rt_off, bytes, "refcount table at");
+	int err = use(c, q->h.rt_off, (uint64_t)q->h.rt_clusters << q->cluster_bits,
+		      "refcount table at");
+	c->rb = q_buf_get(q);
 	if (!err)
-		err = q_co_read_table(q, q->h.rt_off, bytes, &rt);
-	if (err)
-		return err;
-	for (uint64_t i = 0; i < bytes / 8 && !err; i++) {
-		uint64_t off = get_be64(rt + i * 8);
-		if (!off)
-			continue;
-		if (!is_place(c, off)) {
-			found(c, MISCOUNT, "bad refcount table entry", off);
-			continue;
-		}
-		err = use(c, off, q->cluster_bytes, "refcount block at");
-		if (!err)
-			err = q_co_read_cluster(q, off, c->rb);
-		for (uint64_t k = 0; k < UINT64_C(1) << q->rb_bits && !err; k++) {
-			uint64_t v = q_rb_get(c->rb, k, q->h.refcount_order);
-			if (v) /* an absurd one is wrong all the same */
-				err = q_counts_set(&c->have, (i << q->rb_bits) + k,
-						   MIN(v, (uint64_t)INT32_MAX));
-		}
-	}
-	free(rt);
+		err = c->rb ? q_co_each_refcount_block(q, use_block, c) : -ENOMEM;
+	q_buf_put(q, c->rb);
 	return err;
 }
 
@@ -317,6 +334,8 @@ static int count_all(struct check *c)
 	int err = use(c, 0, q->cluster_bytes, "header at");
 	if (!err)
 		err = use_refcounts(c);
+	if (!err && !(c->l2 = q_buf_get(q)))
+		err = -ENOMEM;
 	if (!err)
 		err = use_tree(c, q->h.l1_off, q->h.l1_entries, true);
 	if (!err)
@@ -361,6 +380,17 @@ static int repair_flags(struct check *c)
 
 /* ---- repairing ---- */
 
+/* The old blocks are counted as used; they go with the switch. */
+static int drop_block(void *opaque, uint64_t i, uint64_t off)
+{
+	(void)i;
+	struct check *c = opaque;
+	uint64_t cluster = off >> c->q->cluster_bits;
+	return is_place(c, off) && q_counts_get(&c->want, cluster)
+		       ? q_counts_add(&c->want, cluster, 1, -1)
+		       : 0;
+}
+
 /*
  * The counted refcounts become the file's. With FIX_LEAKS only where nothing is too low: a wrong
  * count is never made lower than what the file says then.
@@ -370,19 +400,10 @@ static int write_counts(struct check *c)
 	struct qcow2 *q = c->q;
 	struct qcow2_check *out = c->out;
 	struct qcow2_header next = q->h;
-	/* The old blocks and table are counted as used; they go with the switch. */
 	q_counts_keep(&c->want);
-	for (uint64_t i = 0; i < c->want.n_chunks; i++)
-		c->want.dirty[i] = 1;
-	uint8_t *rt;
-	uint64_t bytes = (uint64_t)q->h.rt_clusters << q->cluster_bits;
-	int err = q_co_read_table(q, q->h.rt_off, bytes, &rt);
-	for (uint64_t i = 0; !err && i < bytes / 8; i++) {
-		uint64_t off = get_be64(rt + i * 8);
-		if (is_place(c, off) && q_counts_get(&c->want, off >> q->cluster_bits))
-			err = q_counts_add(&c->want, off >> q->cluster_bits, 1, -1);
-	}
-	free(err ? NULL : rt);
+	for (uint64_t i = 0; i < c->want.n_blocks; i++)
+		c->want.blocks[i].dirty = true;
+	int err = q_co_each_refcount_block(q, drop_block, c);
 	bool sound = out->corruptions == c->miscounted;
 	next.incompat &= ~(QCOW2_INCOMPAT_DIRTY | (sound ? QCOW2_INCOMPAT_CORRUPT : 0));
 	q->corrupt = false;
@@ -414,8 +435,6 @@ static int run(struct check *c)
 	int err = q_co_counts_load(q, &c->want, true);
 	if (!err)
 		err = q_co_counts_load(q, &c->have, true);
-	if (!err && (!(c->l2 = q_buf_get(q)) || !(c->rb = q_buf_get(q))))
-		err = -ENOMEM;
 	if (!err)
 		err = count_all(c);
 	if (!err)
@@ -425,7 +444,6 @@ static int run(struct check *c)
 		err = err ? err : repair(c);
 	}
 	q_buf_put(q, c->l2);
-	q_buf_put(q, c->rb);
 	q_counts_free(&c->want);
 	q_counts_free(&c->have);
 	return err;

@@ -15,9 +15,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <zlib.h>
-#include <zstd.h>
 
 #include "devices/block/qcow2/int.h"
+#include "devices/block/qcow2/zstd_lib.h"
 
 enum { ZLIB_WINDOW_BITS = -12, ZLIB_MEMORY = 9, ZSTD_LEVEL = 3, ZSTD_WINDOW_BITS_MAX = 23 };
 
@@ -32,7 +32,9 @@ struct codec {
 
 struct q_codecs {
 	pthread_mutex_t lock;
-	struct codec *idle; /* guarded by the lock */
+	struct codec *idle;   /* guarded by the lock */
+	struct zstd_lib zstd; /* with has_zstd; before any job that needs it */
+	bool has_zstd;
 };
 
 struct job {
@@ -72,13 +74,14 @@ static int inflate_zlib(struct codec *c, struct job *j)
 
 static int inflate_zstd_stream(struct codec *c, struct job *j)
 {
-	ZSTD_DCtx_reset(c->zstd_inflate, ZSTD_reset_session_only);
+	const struct zstd_lib *zstd = &j->codecs->zstd;
+	zstd->dctx_reset(c->zstd_inflate, ZSTD_reset_session_only);
 	ZSTD_outBuffer out = { j->out, j->out_bytes, 0 };
 	ZSTD_inBuffer in = { j->in, j->in_bytes, 0 };
 	while (out.pos < out.size) {
 		size_t before = in.pos + out.pos;
-		size_t ret = ZSTD_decompressStream(c->zstd_inflate, &out, &in);
-		if (ZSTD_isError(ret) || in.pos + out.pos == before)
+		size_t ret = zstd->decompress_stream(c->zstd_inflate, &out, &in);
+		if (zstd->is_error(ret) || in.pos + out.pos == before)
 			break;
 	}
 	return out.pos == out.size ? 0 : -EIO;
@@ -86,18 +89,19 @@ static int inflate_zstd_stream(struct codec *c, struct job *j)
 
 static int inflate_zstd(struct codec *c, struct job *j)
 {
+	const struct zstd_lib *zstd = &j->codecs->zstd;
 	if (!c->zstd_inflate) {
-		c->zstd_inflate = ZSTD_createDCtx();
+		c->zstd_inflate = zstd->create_dctx();
 		if (!c->zstd_inflate)
 			return -ENOMEM;
-		ZSTD_DCtx_setParameter(c->zstd_inflate, ZSTD_d_windowLogMax, ZSTD_WINDOW_BITS_MAX);
+		zstd->dctx_set(c->zstd_inflate, ZSTD_d_windowLogMax, ZSTD_WINDOW_BITS_MAX);
 	}
 	/* What is behind the frame in its last sector is not ours. */
-	size_t frame = ZSTD_findFrameCompressedSize(j->in, j->in_bytes);
-	if (ZSTD_isError(frame))
+	size_t frame = zstd->frame_bytes(j->in, j->in_bytes);
+	if (zstd->is_error(frame))
 		return inflate_zstd_stream(c, j);
-	size_t n = ZSTD_decompressDCtx(c->zstd_inflate, j->out, j->out_bytes, j->in, frame);
-	return !ZSTD_isError(n) && n == j->out_bytes ? 0 : inflate_zstd_stream(c, j);
+	size_t n = zstd->decompress(c->zstd_inflate, j->out, j->out_bytes, j->in, frame);
+	return !zstd->is_error(n) && n == j->out_bytes ? 0 : inflate_zstd_stream(c, j);
 }
 
 static int deflate_zlib(struct codec *c, struct job *j)
@@ -117,12 +121,13 @@ static int deflate_zlib(struct codec *c, struct job *j)
 
 static int deflate_zstd(struct codec *c, struct job *j)
 {
-	if (!c->zstd_deflate && !(c->zstd_deflate = ZSTD_createCCtx()))
+	const struct zstd_lib *zstd = &j->codecs->zstd;
+	if (!c->zstd_deflate && !(c->zstd_deflate = zstd->create_cctx()))
 		return -ENOMEM;
 	/* As a stream with an end, which is what readers expect of a cluster. */
-	size_t n = ZSTD_compressCCtx(c->zstd_deflate, j->out, j->out_bytes, j->in, j->in_bytes,
-				     ZSTD_LEVEL);
-	if (ZSTD_isError(n))
+	size_t n = zstd->compress(c->zstd_deflate, j->out, j->out_bytes, j->in, j->in_bytes,
+				  ZSTD_LEVEL);
+	if (zstd->is_error(n))
 		return -ENOSPC;
 	j->out_bytes = n;
 	return 0;
@@ -173,6 +178,11 @@ static int run(struct qcow2 *q, struct job *j)
 	}
 	j->codecs = q->codecs;
 	j->type = q->h.compression;
+	if (j->type == QCOW2_COMPRESSION_ZSTD && !j->codecs->has_zstd) {
+		if (zstd_lib_load(&j->codecs->zstd))
+			return -EIO;
+		j->codecs->has_zstd = true;
+	}
 	blk_co_work(q->node.ctx, run_job, j);
 	return j->err;
 }
@@ -208,8 +218,10 @@ void q_codecs_free(struct qcow2 *q)
 			deflateEnd(&c->deflate);
 		if (c->has_inflate)
 			inflateEnd(&c->inflate);
-		ZSTD_freeCCtx(c->zstd_deflate);
-		ZSTD_freeDCtx(c->zstd_inflate);
+		if (c->zstd_deflate)
+			q->codecs->zstd.free_cctx(c->zstd_deflate);
+		if (c->zstd_inflate)
+			q->codecs->zstd.free_dctx(c->zstd_inflate);
 		free(c);
 	}
 	pthread_mutex_destroy(&q->codecs->lock);

@@ -18,6 +18,7 @@
 
 #include "devices/block/qcow2/qcow2.h"
 #include "devices/block/qcow2/shadow.h"
+#include "devices/block/qcow2/refcount_bits.h"
 #include "vmm/base/endian.h"
 
 /* ---- making ---- */

@@ -24,6 +24,7 @@
 enum {
 	Q_PAGE_BYTES_MAX = 4096,
 	Q_SUBCLUSTERS = 32,
+	Q_SKIP_BYTES = 128,    /* what is looked at of a table at once, whether there is anything */
 	Q_CACHE_PAGES = 2048,  /* 8 MiB of 4 KiB pages: the mapping of 64 GiB in 64 KiB clusters */
 	Q_DIRTY_PAGES = 1024,  /* above it, a commit starts by itself */
 	Q_FREES_MAX = 16384,   /* pending frees above it, likewise */
@@ -216,9 +217,6 @@ int q_drop(struct qcow2 *q, uint64_t cluster, uint32_t count, bool punch);
 /* Applies frees_durable after everybody who may still use them has finished. */
 void q_reap_start(struct qcow2 *q);
 void q_co_reap_wait(struct qcow2 *q);
-/* Reading and setting one entry of a refcount block in memory. */
-uint64_t q_rb_get(const uint8_t *block, uint64_t index, uint32_t order);
-void q_rb_set(uint8_t *block, uint64_t index, uint32_t order, uint64_t value);
 
 /* ---- map.c ---- */
 

@@ -12,6 +12,7 @@
  *   header.c    the header as bytes (pure functions)
  *   shadow.c    changes of many tables as one: what snapshot*.c, vmstate.c, check.c, bitmap.c and
  *               create.c build on
+ *   counts.c    the refcounts of the whole image in memory, for shadow.c and check.c
  *
  * Opening reads the first cluster and no tables: the cost does not depend on the size of the image.
  * Nothing is written before the first change (q_co_begin_write()).
@@ -170,7 +171,10 @@ static int read_header(struct qcow2 *q, unsigned int flags)
 	if (!err)
 		err = qcow2_header_parse(buf, bytes, file->size, q->node.name,
 					 flags & BLK_OPEN_CHECK, &q->h);
-	free(buf);
+	if (!err && bytes == 1u << q->h.cluster_bits)
+		q_buf_put(q, buf); /* whoever needs one next has it without touching fresh pages */
+	else
+		free(buf);
 	return err;
 }
 

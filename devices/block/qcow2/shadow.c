@@ -16,9 +16,10 @@
  * A crash before the write of 4 leaves the old image, to the bit, with a longer file; after it the
  * new one. There is no state in between, and no leak.
  *
- * Memory: four bytes for each cluster of the file in blocks that exist, 256 MiB at the most.
+ * Counting is in counts.c.
  */
 #include "devices/block/qcow2/shadow.h"
+#include "devices/block/qcow2/refcount_bits.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -26,9 +27,6 @@
 #include <string.h>
 
 #include "vmm/base/endian.h"
-
-enum { COUNT_WAS_USED = 1u << 31 };
-#define COUNTS_BYTES_MAX (256 * MIB)
 
 uint8_t *q_alloc_aligned(uint64_t bytes)
 {
@@ -63,233 +61,6 @@ int q_co_read_table(struct qcow2 *q, uint64_t off, uint64_t bytes, uint8_t **out
 	return err;
 }
 
-/* ---- counts ---- */
-
-static uint64_t chunk_entries(const struct q_counts *c)
-{
-	return UINT64_C(1) << c->q->rb_bits;
-}
-
-static int grow_chunks(struct q_counts *c, uint64_t n)
-{
-	if (n <= c->n_chunks)
-		return 0;
-	if (n > QCOW2_RT_BYTES_MAX / 8)
-		return -EFBIG;
-	uint32_t **chunks = realloc(c->chunks, n * sizeof(*chunks));
-	if (chunks)
-		c->chunks = chunks;
-	uint8_t *dirty = realloc(c->dirty, n);
-	if (dirty)
-		c->dirty = dirty;
-	uint64_t *rb_off = realloc(c->rb_off, n * sizeof(*rb_off));
-	if (rb_off)
-		c->rb_off = rb_off;
-	if (!chunks || !dirty || !rb_off)
-		return -ENOMEM;
-	for (uint64_t i = c->n_chunks; i < n; i++) {
-		c->chunks[i] = NULL;
-		c->dirty[i] = 0;
-		c->rb_off[i] = 0;
-	}
-	c->n_chunks = n;
-	return 0;
-}
-
-static int make_chunk(struct q_counts *c, uint64_t i)
-{
-	uint64_t bytes = chunk_entries(c) * sizeof(uint32_t);
-	int err = grow_chunks(c, i + 1);
-	if (err || c->chunks[i])
-		return err;
-	if (c->bytes + bytes > COUNTS_BYTES_MAX)
-		return -EFBIG;
-	c->chunks[i] = calloc(1, bytes);
-	if (!c->chunks[i])
-		return -ENOMEM;
-	c->bytes += bytes;
-	return 0;
-}
-
-/* The count of @cluster, with memory for it. */
-static int count_at(struct q_counts *c, uint64_t cluster, uint32_t **at)
-{
-	uint64_t i = cluster >> c->q->rb_bits;
-	int err = i < c->n_chunks && c->chunks[i] ? 0 : make_chunk(c, i);
-	if (!err)
-		*at = &c->chunks[i][cluster & (chunk_entries(c) - 1)];
-	return err;
-}
-
-static int set_at(struct q_counts *c, uint64_t cluster, uint32_t *at, uint64_t value)
-{
-	if (value > c->max)
-		return -EOVERFLOW;
-	if ((*at & ~COUNT_WAS_USED) != value)
-		c->dirty[cluster >> c->q->rb_bits] = 1;
-	*at = (*at & COUNT_WAS_USED) | (uint32_t)value;
-	return 0;
-}
-
-uint64_t q_counts_get(const struct q_counts *c, uint64_t cluster)
-{
-	uint64_t i = cluster >> c->q->rb_bits;
-	if (i >= c->n_chunks || !c->chunks[i])
-		return 0;
-	return c->chunks[i][cluster & (chunk_entries(c) - 1)] & ~COUNT_WAS_USED;
-}
-
-int q_counts_set(struct q_counts *c, uint64_t cluster, uint64_t value)
-{
-	uint32_t *at;
-	int err = count_at(c, cluster, &at);
-	return err ? err : set_at(c, cluster, at, value);
-}
-
-int q_counts_add(struct q_counts *c, uint64_t cluster, uint64_t n, int delta)
-{
-	int err = 0;
-	for (uint64_t i = 0; i < n && !err; i++) {
-		uint32_t *at;
-		err = count_at(c, cluster + i, &at);
-		if (err)
-			break;
-		uint64_t v = *at & ~COUNT_WAS_USED;
-		if (delta < 0 && !v)
-			return q_corrupt(c->q, "a cluster in use had no refcount, cluster",
-					 cluster + i);
-		err = set_at(c, cluster + i, at, delta > 0 ? v + 1 : v - 1);
-	}
-	return err;
-}
-
-int q_counts_entry(struct q_counts *c, uint64_t entry, int delta)
-{
-	struct qcow2 *q = c->q;
-	if (entry & Q_COMPRESSED) {
-		uint64_t off, len;
-		q_compressed_range(q, entry, &off, &len);
-		uint64_t first = off >> q->cluster_bits;
-		return q_counts_add(c, first, ((off + len - 1) >> q->cluster_bits) - first + 1,
-				    delta);
-	}
-	uint64_t host = entry & Q_OFF_MASK;
-	return host && !q->data_file ? q_counts_add(c, host >> q->cluster_bits, 1, delta) : 0;
-}
-
-void q_counts_keep(struct q_counts *c)
-{
-	for (uint64_t i = 0; i < c->n_chunks; i++)
-		for (uint64_t k = 0; k < chunk_entries(c) && c->chunks[i]; k++)
-			if (c->chunks[i][k])
-				c->chunks[i][k] |= COUNT_WAS_USED;
-}
-
-void q_counts_compare(const struct q_counts *a, const struct q_counts *b,
-		      void (*differs)(void *opaque, uint64_t cluster, uint64_t a, uint64_t b),
-		      void *opaque)
-{
-	uint64_t entries = chunk_entries(a), n = MAX(a->n_chunks, b->n_chunks);
-	for (uint64_t i = 0; i < n; i++) {
-		const uint32_t *x = i < a->n_chunks ? a->chunks[i] : NULL;
-		const uint32_t *y = i < b->n_chunks ? b->chunks[i] : NULL;
-		if (x == y || (x && y && memcmp(x, y, entries * sizeof(*x)) == 0))
-			continue; /* as good as always */
-		for (uint64_t k = i * entries; k < (i + 1) * entries; k++)
-			if (q_counts_get(a, k) != q_counts_get(b, k))
-				differs(opaque, k, q_counts_get(a, k), q_counts_get(b, k));
-	}
-}
-
-/* Free in both states. */
-static bool is_free(const struct q_counts *c, uint64_t cluster)
-{
-	uint64_t i = cluster >> c->q->rb_bits;
-	return i >= c->n_chunks || !c->chunks[i] || !c->chunks[i][cluster & (chunk_entries(c) - 1)];
-}
-
-int q_counts_alloc(struct q_counts *c, uint64_t n, uint64_t *cluster)
-{
-	uint64_t first = c->cursor, run = 0;
-	while (run < n) {
-		if (is_free(c, first + run) && first + run) {
-			run++;
-			continue;
-		}
-		first += run + 1;
-		run = 0;
-	}
-	int err = q_counts_add(c, first, n, 1);
-	if (err)
-		return err;
-	if (n == 1)
-		c->cursor = first + 1;
-	c->end = MAX(c->end, first + n);
-	*cluster = first;
-	return 0;
-}
-
-static int load_block(struct q_counts *c, uint64_t i, uint8_t *buf)
-{
-	struct qcow2 *q = c->q;
-	int err = q_co_read_cluster(q, c->rb_off[i], buf);
-	for (uint64_t k = 0; k < chunk_entries(c) && !err; k++) {
-		uint64_t v = q_rb_get(buf, k, q->h.refcount_order);
-		uint32_t *at;
-		if (!v)
-			continue;
-		if (v >= COUNT_WAS_USED)
-			return q_corrupt(q, "absurd refcount of cluster", (i << q->rb_bits) + k);
-		err = count_at(c, (i << q->rb_bits) + k, &at);
-		if (!err)
-			*at = (uint32_t)v | COUNT_WAS_USED;
-	}
-	return err;
-}
-
-int q_co_counts_load(struct qcow2 *q, struct q_counts *c, bool empty)
-{
-	*c = (struct q_counts){ .q = q,
-				.max = MIN(q_refcount_max(q), (uint64_t)COUNT_WAS_USED - 1) };
-	c->end = div_round_up(q->node.file->size, q->cluster_bytes);
-	if (empty)
-		return 0;
-	uint64_t n = (uint64_t)q->h.rt_clusters << (q->cluster_bits - 3);
-	uint8_t *rt, *buf = q_buf_get(q);
-	int err = buf ? q_co_read_table(q, q->h.rt_off, n * 8, &rt) : -ENOMEM;
-	if (err) {
-		q_buf_put(q, buf);
-		return err;
-	}
-	while (n && !get_be64(rt + (n - 1) * 8))
-		n--;
-	err = grow_chunks(c, n);
-	for (uint64_t i = 0; i < n && !err; i++) {
-		uint64_t off = get_be64(rt + i * 8);
-		if (!off)
-			continue;
-		if ((off & (q->cluster_bytes - 1)) || off >= q->node.file->size) {
-			err = q_corrupt(q, "bad refcount table entry", off);
-			break;
-		}
-		c->rb_off[i] = off;
-		err = load_block(c, i, buf);
-	}
-	q_buf_put(q, buf);
-	free(rt);
-	return err;
-}
-
-void q_counts_free(struct q_counts *c)
-{
-	for (uint64_t i = 0; i < c->n_chunks; i++)
-		free(c->chunks[i]);
-	free(c->chunks);
-	free(c->dirty);
-	free(c->rb_off);
-	*c = (struct q_counts){ 0 };
-}
-
 /* ---- tables ---- */
 
 /* The file reaches to the end of what was allocated. */
@@ -303,19 +74,21 @@ static int reach_end(struct q_counts *c)
 int q_co_write_table(struct q_counts *c, const void *data, uint64_t bytes, uint64_t *off)
 {
 	struct qcow2 *q = c->q;
-	uint64_t whole = align_up(MAX(bytes, UINT64_C(1)), q->cluster_bytes), cluster;
-	uint8_t *buf = q_alloc_aligned(whole);
-	if (!buf)
-		return -ENOMEM;
-	memcpy(buf, data, bytes);
-	int err = q_counts_alloc(c, whole >> q->cluster_bits, &cluster);
+	uint64_t n = div_round_up(MAX(bytes, UINT64_C(1)), q->cluster_bytes), first = 0, at = 0;
+	uint8_t *buf = q_buf_get(q);
+	int err = buf ? q_counts_alloc(c, n, &first) : -ENOMEM;
 	if (!err)
 		err = reach_end(c);
+	for (uint64_t i = 0; i < n && !err; i++) {
+		uint64_t part = MIN(bytes - at, (uint64_t)q->cluster_bytes);
+		memcpy(buf, (const uint8_t *)data + at, part);
+		memset(buf + part, 0, q->cluster_bytes - part);
+		err = q_co_write_cluster(q, (first + i) << q->cluster_bits, buf);
+		at += part;
+	}
+	q_buf_put(q, buf);
 	if (!err)
-		err = blk_co_write(q->node.file, buf, whole, cluster << q->cluster_bits);
-	free(buf);
-	if (!err)
-		*off = cluster << q->cluster_bits;
+		*off = first << q->cluster_bits;
 	return err;
 }
 
@@ -330,62 +103,65 @@ int q_co_place_cluster(struct q_counts *c, const uint8_t *buf, uint64_t *off)
 }
 
 /* New places for the table and for every changed block, until no new place changes another block. */
-static int place_blocks(struct q_counts *c, uint64_t **new_off, uint64_t *rt, uint64_t *rt_clusters)
+static int place_blocks(struct q_counts *c, uint64_t *rt, uint64_t *rt_clusters)
 {
 	struct qcow2 *q = c->q;
 	/* Room for the table to describe what is allocated for it, too. */
 	*rt_clusters =
-		MAX((uint64_t)q->h.rt_clusters, (c->n_chunks + 2) * 8 / q->cluster_bytes + 1);
+		MAX((uint64_t)q->h.rt_clusters, (c->n_blocks + 2) * 8 / q->cluster_bytes + 1);
 	int err = q_counts_alloc(c, *rt_clusters, rt);
-	uint64_t room = *rt_clusters * (q->cluster_bytes / 8);
-	*new_off = calloc(room, sizeof(uint64_t));
-	if (!*new_off)
-		return -ENOMEM;
 	bool again = true;
 	while (again && !err) {
 		again = false;
-		for (uint64_t i = 0; i < c->n_chunks && !err; i++) {
-			if (i >= room)
+		for (uint64_t i = 0; i < c->n_blocks && !err; i++) {
+			if (i >= *rt_clusters * (q->cluster_bytes / 8))
 				return -EFBIG;
-			if (!c->dirty[i] || (*new_off)[i])
+			uint64_t old = c->blocks[i].off, cluster;
+			if (!c->blocks[i].dirty || c->blocks[i].new_off)
 				continue;
-			uint64_t cluster;
 			err = q_counts_alloc(c, 1, &cluster);
-			if (!err && c->rb_off[i])
-				err = q_counts_add(c, c->rb_off[i] >> q->cluster_bits, 1, -1);
+			if (!err && old)
+				err = q_counts_add(c, old >> q->cluster_bits, 1, -1);
 			if (!err)
-				(*new_off)[i] = cluster << q->cluster_bits;
+				c->blocks[i].new_off = cluster << q->cluster_bits;
 			again = true;
 		}
 	}
 	return err;
 }
 
-static int write_block(struct q_counts *c, uint64_t i, uint64_t off, uint8_t *buf)
+static int write_block(struct q_counts *c, const struct q_count_block *b, uint8_t *buf)
 {
 	struct qcow2 *q = c->q;
 	memset(buf, 0, q->cluster_bytes);
-	for (uint64_t k = 0; k < chunk_entries(c) && c->chunks[i]; k++)
-		q_rb_set(buf, k, q->h.refcount_order, c->chunks[i][k] & ~COUNT_WAS_USED);
-	return q_co_write_cluster(q, off, buf);
+	for (uint32_t k = 0; k < b->used; k++)
+		q_rb_set(buf, k, q->h.refcount_order, q_counts_in_block(b, k));
+	return q_co_write_cluster(q, b->new_off, buf);
 }
 
-static int write_blocks(struct q_counts *c, const uint64_t *new_off, uint64_t rt,
-			uint64_t rt_clusters)
+/* The cluster of the refcount table that has the blocks from @first on. */
+static void fill_table(const struct q_counts *c, uint64_t first, uint8_t *buf)
+{
+	memset(buf, 0, c->q->cluster_bytes);
+	for (uint64_t i = first; i < c->n_blocks && i < first + c->q->cluster_bytes / 8; i++) {
+		const struct q_count_block *b = &c->blocks[i];
+		put_be64(buf + (i - first) * 8, b->new_off ? b->new_off : b->off);
+	}
+}
+
+static int write_blocks(struct q_counts *c, uint64_t rt, uint64_t rt_clusters)
 {
 	struct qcow2 *q = c->q;
-	uint8_t *table = q_alloc_aligned(rt_clusters << q->cluster_bits), *buf = q_buf_get(q);
-	int err = table && buf ? reach_end(c) : -ENOMEM;
-	for (uint64_t i = 0; i < c->n_chunks && !err; i++) {
-		put_be64(table + i * 8, new_off[i] ? new_off[i] : c->rb_off[i]);
-		if (new_off[i])
-			err = write_block(c, i, new_off[i], buf);
+	uint8_t *buf = q_buf_get(q);
+	int err = buf ? reach_end(c) : -ENOMEM;
+	for (uint64_t i = 0; i < c->n_blocks && !err; i++)
+		if (c->blocks[i].new_off)
+			err = write_block(c, &c->blocks[i], buf);
+	for (uint64_t i = 0; i < rt_clusters && !err; i++) {
+		fill_table(c, i * (q->cluster_bytes / 8), buf);
+		err = q_co_write_cluster(q, (rt + i) << q->cluster_bits, buf);
 	}
-	if (!err)
-		err = blk_co_write(q->node.file, table, rt_clusters << q->cluster_bits,
-				   rt << q->cluster_bits);
 	q_buf_put(q, buf);
-	free(table);
 	return err;
 }
 
@@ -411,13 +187,12 @@ int q_co_switch(struct q_counts *c, const struct qcow2_header *h)
 {
 	struct qcow2 *q = c->q;
 	struct qcow2_header next = *h;
-	uint64_t *new_off = NULL, rt, rt_clusters;
+	uint64_t rt, rt_clusters;
 	int err = q_counts_add(c, q->h.rt_off >> q->cluster_bits, q->h.rt_clusters, -1);
 	if (!err)
-		err = place_blocks(c, &new_off, &rt, &rt_clusters);
+		err = place_blocks(c, &rt, &rt_clusters);
 	if (!err)
-		err = write_blocks(c, new_off, rt, rt_clusters);
-	free(new_off);
+		err = write_blocks(c, rt, rt_clusters);
 	if (!err)
 		err = blk_co_flush(q->node.file);
 	if (err)

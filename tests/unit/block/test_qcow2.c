@@ -8,6 +8,7 @@
 #include "devices/block/qcow2/check.h"
 #include "devices/block/qcow2/int.h"
 #include "devices/block/qcow2/snapshot.h"
+#include "devices/block/qcow2/refcount_bits.h"
 #include "tests/unit/block/scratch.h"
 #include "vmm/base/endian.h"
 
