@@ -57,6 +57,7 @@ static void retire(struct qcow2 *q, struct q_page *p)
 	list_del(&p->link);
 	list_add_head(&q->cache.spare, &p->link);
 	q->cache.n_pages--;
+	q->cache.epoch++;
 }
 
 /* One page out by the clock. -> whether there was one. */
@@ -195,6 +196,8 @@ void q_cache_put(struct q_page *p)
 
 void q_cache_dirty(struct qcow2 *q, struct q_page *p)
 {
+	if (p->kind == Q_L1)
+		q->cache.epoch++;
 	if (p->dirty)
 		return;
 	p->dirty = true;
@@ -228,6 +231,7 @@ int q_cache_init(struct qcow2 *q)
 	list_init(&c->pages);
 	list_init(&c->dirty);
 	list_init(&c->spare);
+	c->epoch = 1;
 	c->n_buckets = Q_CACHE_PAGES;
 	c->buckets = calloc(c->n_buckets, sizeof(c->buckets[0]));
 	return c->buckets ? 0 : -ENOMEM;

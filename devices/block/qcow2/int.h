@@ -26,6 +26,7 @@ enum {
 	Q_SUBCLUSTERS = 32,
 	Q_SKIP_BYTES = 128,    /* what is looked at of a table at once, whether there is anything */
 	Q_CACHE_PAGES = 2048,  /* 8 MiB of 4 KiB pages: the mapping of 64 GiB in 64 KiB clusters */
+	Q_RECENT = 64,	       /* L2 pages found without their L1: 2 GiB in 64 KiB clusters */
 	Q_DIRTY_PAGES = 1024,  /* above it, a commit starts by itself */
 	Q_FREES_MAX = 16384,   /* pending frees above it, likewise */
 	Q_GROW_BYTES = 4 << 20 /* the file grows by this at least */
@@ -60,6 +61,7 @@ struct q_cache {
 	struct list pages;
 	struct list dirty;
 	struct list spare; /* unused pages with their memory */
+	uint64_t epoch;	   /* moves on when a page leaves, or an L1 entry changes */
 };
 
 /* A set of cluster numbers: what is known to be metadata. */
@@ -81,6 +83,14 @@ struct q_extent {
 	uint64_t len;	/* bytes, > 0 */
 	uint64_t host;	/* of the first byte, for NORMAL and ZERO_ALLOC */
 	uint64_t entry; /* the first cluster's, for COMPRESSED */
+};
+
+/* The L2 page of some guest bytes, as found before; it holds while the cache is in that epoch. */
+struct q_recent {
+	uint64_t epoch; /* 0: none */
+	uint64_t span;	/* which of the stretches of guest bytes that one page maps */
+	struct q_page *page;
+	bool copied; /* the table is this disk's alone */
 };
 
 /* Freed when the change that dropped it is durable and nobody reads it any more. */
@@ -116,13 +126,15 @@ struct qcow2 {
 	uint32_t l2_entry_bytes; /* 8 or 16 */
 	uint32_t sub_bits;	 /* log2 of bytes in a subcluster; cluster_bits without them */
 	uint32_t page_bytes;
-	uint32_t rb_bits; /* log2 of entries in a refcount block */
+	uint32_t span_bits; /* log2 of guest bytes that a page of L2 maps */
+	uint32_t rb_bits;   /* log2 of entries in a refcount block */
 
 	bool ext_l2;
 	bool writable_begun; /* autoclear and such are done: writes may go ahead */
 	bool corrupt;
 
 	struct q_cache cache;
+	struct q_recent recent[Q_RECENT]; /* by the span's low bits */
 	struct q_set meta;
 
 	/* Allocation; alloc_lock is held over whatever yields in it. */

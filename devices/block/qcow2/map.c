@@ -69,6 +69,10 @@ static int decode_sub(uint64_t bitmap, unsigned int sub, bool stored, enum q_typ
 static int decode(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, unsigned int sub,
 		  enum q_type *type)
 {
+	if ((entry & ~Q_OFF_MASK) == Q_COPIED && entry != Q_COPIED && !q->ext_l2) {
+		*type = Q_NORMAL; /* nearly always */
+		return host_fine(q, entry & Q_OFF_MASK) ? 0 : -EIO;
+	}
 	if (entry & Q_COMPRESSED) {
 		*type = Q_COMPRESSED_CLUSTER;
 		return q->data_file ? -EIO : 0;
@@ -192,34 +196,55 @@ static int measure(struct qcow2 *q, const struct q_page *p, uint32_t i, unsigned
 	return 0;
 }
 
-int q_map(struct qcow2 *q, uint64_t off, uint64_t len, struct q_extent *out)
+/* The L2 page for @off by L1; NULL: there is no table. -EAGAIN: not in the cache. */
+static int peek_l2(struct qcow2 *q, uint64_t off, struct q_recent *r)
 {
 	uint64_t l1;
 	int err = peek_l1(q, off, &l1);
 	if (err)
 		return err;
-	*out = (struct q_extent){ .type = Q_UNALLOCATED,
-				  .verified = true,
-				  .len = MIN(len, left_in_table(q, off)) };
 	uint64_t table = l1 & Q_OFF_MASK;
+	*r = (struct q_recent){ .span = off >> q->span_bits, .copied = l1 & Q_COPIED };
 	if (!table)
 		return 0;
-	uint64_t at = l2_entry_at(q, table, off);
-	struct q_page *p = q_cache_peek(q, align_down(at, q->page_bytes));
-	if (!p)
-		return -EAGAIN;
-	uint64_t in_sub = off & ((UINT64_C(1) << q->sub_bits) - 1);
+	r->page = q_cache_peek(q, align_down(l2_entry_at(q, table, off), q->page_bytes));
+	r->epoch = q->cache.epoch;
+	return r->page ? 0 : -EAGAIN;
+}
+
+int q_map(struct qcow2 *q, uint64_t off, uint64_t len, struct q_extent *out)
+{
+	struct q_recent *r = &q->recent[(off >> q->span_bits) % Q_RECENT];
+	int err = 0;
+	if (r->epoch == q->cache.epoch && r->span == off >> q->span_bits)
+		r->page->used = true;
+	else
+		err = peek_l2(q, off, r);
+	if (err) {
+		r->epoch = 0;
+		return err;
+	}
+	if (!r->page) {
+		*out = (struct q_extent){ .type = Q_UNALLOCATED,
+					  .verified = true,
+					  .len = MIN(len, left_in_table(q, off)) };
+		return 0;
+	}
+	uint64_t bytes = UINT64_C(1) << q->sub_bits, in_sub = off & (bytes - 1);
 	unsigned int sub = (unsigned int)((off & (q->cluster_bytes - 1)) >> q->sub_bits);
+	uint32_t i = (uint32_t)(off >> q->cluster_bits) & (q_page_entries(q) - 1);
 	struct walk w;
-	uint64_t bytes = 0;
-	err = measure(q, p, q_l2_index(q, at), sub, in_sub + len, &w, &bytes);
+	if (in_sub + len <= bytes)
+		err = walk_at(q, r->page, i, sub, &w);
+	else
+		err = measure(q, r->page, i, sub, in_sub + len, &w, &bytes);
 	if (err)
 		return err;
 	out->type = w.type;
 	out->entry = w.entry;
 	out->host = w.host + in_sub;
-	out->copied = (l1 & Q_COPIED) && (w.entry & Q_COPIED);
-	out->verified = p->verified;
+	out->copied = r->copied && (w.entry & Q_COPIED);
+	out->verified = r->page->verified;
 	out->len = MIN(len, bytes - in_sub);
 	return 0;
 }

@@ -148,6 +148,7 @@ static void set_geometry(struct qcow2 *q)
 	q->l2_bits = q->cluster_bits - (q->ext_l2 ? 4 : 3);
 	q->sub_bits = q->cluster_bits - (q->ext_l2 ? 5 : 0);
 	q->page_bytes = MIN(q->cluster_bytes, (uint32_t)Q_PAGE_BYTES_MAX);
+	q->span_bits = q->cluster_bits + (uint32_t)__builtin_ctz(q_page_entries(q));
 	q->rb_bits = q->cluster_bits + 3 - q->h.refcount_order;
 	q->node.size = q->h.size;
 	q->node.discard_granularity = q->cluster_bytes;
