@@ -10,14 +10,14 @@ said=$(mktemp -d /tmp/charmvm-disk.XXXXXX) || exit
 trap 'stop_all; rm -rf "$work" "$said"' EXIT
 tiny_initrd=${DISK_INITRD:?}
 
-# start ROUNDS,DURABLE,... IMAGE [OPTION...]: the machine in the background, as $pid. One processor: an emulated
+# start WORDS IMAGE [OPTION...]: WORDS are for the guest (guest/disk.sh): load=ROUNDS,DURABLE,... or fio=WHAT; the machine in the background, as $pid. One processor: an emulated
 # host does not bear more well (test_smp.sh), and what is tried here is the order of writes, with many in flight.
 start() {
-	local load=$1 image=$2
+	local words=$1 image=$2
 	shift 2
 	: >"$said/console"
 	"$charmvm" --kernel "$kernels/cloud-6.1/vmlinux" --initrd "$tiny_initrd" --net none --disk "$image" \
-		--append "console=ttyS0 quiet panic=1 tiny.do=script load=$load" --console "file:$said/console" \
+		--append "console=ttyS0 quiet panic=1 tiny.do=script $words" --console "file:$said/console" \
 		"$@" </dev/null 2>"$said/log" &
 	pid=$!
 }
@@ -50,7 +50,7 @@ killed_in_the_middle_of_writes_nothing_is_lost() {
 	truncate -s 64M "$work/base.raw"
 	qemu-img create -q -f qcow2 -o cluster_size=16k -b base.raw -F raw "$image" || return
 	for try in 1 2; do
-		start "1000000,$durable" "$image"
+		start "load=1000000,$durable" "$image"
 		eventually 100 says '^durable 2 \|diskload: writer .: [^a]\|WRONG' || { show; return; }
 		sleep 0.$((RANDOM % 9 + 1))
 		kill -KILL $pid
@@ -60,9 +60,32 @@ killed_in_the_middle_of_writes_nothing_is_lost() {
 		echo "kill $try: durable $durable"
 		is_sound "$image" || return
 	done
-	start "1,$durable" "$image"
+	start "load=1,$durable" "$image"
 	wait $pid || { show; return; }
 	says 'diskload ended with status 0' || show
+}
+
+killed_under_a_fio_that_verifies_nothing_is_lost() {
+	local image=$work/fio.qcow2 try
+	tests/e2e/fio_disk.sh "$work/tools.raw" && qemu-img create -q -f qcow2 "$image" 64M || return
+	start fio=write "$image" --disk "$work/tools.raw,ro"
+	eventually 150 says 'fio wrote and verified' || { show; return; }
+	for try in 1 2; do
+		sleep $((try * 2))
+		says 'fio ended' && { show; return; }
+		kill -KILL $pid
+		wait $pid 2>/dev/null
+		is_sound "$image" || return
+		start fio=verify "$image" --disk "$work/tools.raw,ro"
+		wait $pid || { show; return; }
+		says 'fio verified with status 0' || { show; return; }
+		[ $try = 2 ] || start fio=running "$image" --disk "$work/tools.raw,ro"
+	done
+	# And it would have noticed.
+	"$charmvm" image io -c 'write -P 1 4M 4k' "$image" >/dev/null || return
+	start fio=verify "$image" --disk "$work/tools.raw,ro"
+	wait $pid
+	says 'fio verified with status [1-9]' || show
 }
 
 # Leaves 8 MiB of the file system of $work; only in the lab, where it is nobody else's.
@@ -79,7 +102,7 @@ make_room() { rm -f "$work"/ballast.*; }
 full_host_makes_the_machine_wait() {
 	local image=$work/full.qcow2
 	qemu-img create -q -f qcow2 "$image" 64M && fill_up || return
-	start 2,0,0,0,0 "$image"
+	start load=2,0,0,0,0 "$image"
 	eventually 100 logged 'No space left on device: the machine waits' || { make_room; show; return; }
 	sleep 1
 	make_room
@@ -92,7 +115,7 @@ full_host_makes_the_machine_wait() {
 full_host_is_reported_to_the_guest_when_told() {
 	local image=$work/full.raw status=0
 	truncate -s 64M "$image" && fill_up || return
-	start 2,0,0,0,0 "$image" --on-disk-error report
+	start load=2,0,0,0,0 "$image" --on-disk-error report
 	wait $pid || status=$?
 	make_room
 	rm "$image"
@@ -104,7 +127,7 @@ full_host_is_reported_to_the_guest_when_told() {
 waiting_machine_ends_when_asked_twice() {
 	local image=$work/full.qcow2 status=0
 	qemu-img create -q -f qcow2 "$image" 64M && fill_up || return
-	start 2,0,0,0,0 "$image"
+	start load=2,0,0,0,0 "$image"
 	eventually 100 logged 'the machine waits' || { make_room; show; return; }
 	ask_twice TERM TERM "$said/log" || { make_room; show; return; }
 	wait $pid || status=$?
@@ -140,5 +163,6 @@ save_on_a_full_host_is_undone_and_the_machine_goes_on() {
 	qemu-img check -q "$image"
 }
 
-run_tests save_on_a_full_host_is_undone_and_the_machine_goes_on killed_in_the_middle_of_writes_nothing_is_lost full_host_makes_the_machine_wait \
+run_tests save_on_a_full_host_is_undone_and_the_machine_goes_on killed_in_the_middle_of_writes_nothing_is_lost \
+	killed_under_a_fio_that_verifies_nothing_is_lost full_host_makes_the_machine_wait \
 	full_host_is_reported_to_the_guest_when_told waiting_machine_ends_when_asked_twice
