@@ -4,13 +4,14 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 
 # Becomes root of a namespace of its own where it can, as guest-kit/build-image does.
 bare_system_with() { # DEB COMMANDS: those are run in it, once the package is there
 	local mode=unshare options=()
-	[ "$(id -u)" != 0 ] || unshare -m true 2>/dev/null ||
-		{ mode=root && options=(--skip=check/canmount,chroot/mount); }
+	if [ "$(id -u)" = 0 ] && ! unshare -m true 2>/dev/null; then
+		mode=root options=("--skip=check/canmount,chroot/mount")
+	fi
 	guest-kit/build-image --sources "$suite" |
 		mmdebstrap --mode=$mode ${options[@]+"${options[@]}"} --variant=apt --format=null \
 			--aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
@@ -23,7 +24,11 @@ bare_system_with() { # DEB COMMANDS: those are run in it, once the package is th
 package_installs_and_works_on_a_bare_system() {
 	local deb
 	case $suite in bookworm | trixie) ;; *) echo "no Debian here, but $suite"; return 77 ;; esac
-	tools/install-deps.sh deb image && deb=$(tools/make-deb 9.9 "$work" 2>"$work/make.log") || { cat "$work/make.log"; return 1; }
+	tools/install-deps.sh deb image || return
+	if ! deb=$(tools/make-deb 9.9 "$work" 2>"$work/make.log"); then
+		cat "$work/make.log"
+		return 1
+	fi
 	chmod -R go+rX "$work"
 	bare_system_with "$deb" '
 		charmvm version

@@ -23,7 +23,7 @@ if [ -n "$fio" ]; then
 fi
 case $fio in
 write | running)
-	[ $fio = running ] || fio --name=done --size=8M --end_fsync=1 --do_verify=1 --output=/tmp/out || cat /tmp/out
+	[ "$fio" = running ] || fio --name=done --size=8M --end_fsync=1 --do_verify=1 --output=/tmp/out || cat /tmp/out
 	echo "fio wrote and verified"
 	# Until the end that comes from outside: writing elsewhere, reading back, flushing now and then.
 	fio --name=running --offset=16M --size=24M --fsync=16 --verify_backlog=64 --loops=1000 --output=/tmp/out
