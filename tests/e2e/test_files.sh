@@ -84,7 +84,18 @@ destroy_of_what_is_no_machine_is_refused() {
 		refused 2 'which machine' destroy
 }
 
+# 64 TiB, of which some is used at both ends: 16 MiB of address space, the program's own among them.
+vast_image_is_opened_and_read_in_little_memory() {
+	qemu-img create -q -f qcow2 -o cluster_size=2M "$work/vast.qcow2" 64T &&
+		qemu-io -c 'write -P 1 1G 64k' -c 'write -P 2 65535G 64k' "$work/vast.qcow2" >/dev/null || return
+	(
+		ulimit -v 16384
+		"$charmvm" image info "$work/vast.qcow2" >/dev/null &&
+			"$charmvm" image io -c 'read -P 1 1G 64k' -c 'read -P 2 65535G 64k' "$work/vast.qcow2" >/dev/null
+	)
+}
+
 run_tests rename_keeps_data_snapshots_and_host_key rename_replaces_nothing_and_wants_a_name \
 	clone_is_whole_and_has_no_host_key_of_the_first clone_that_has_no_room_leaves_nothing machine_in_use_is_left_alone \
 	destroy_asks_on_a_terminal_and_says_what_it_deletes destroy_deletes_a_damaged_image_too \
-	destroy_of_what_is_no_machine_is_refused
+	destroy_of_what_is_no_machine_is_refused vast_image_is_opened_and_read_in_little_memory

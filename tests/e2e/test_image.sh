@@ -77,6 +77,18 @@ discard_and_write_zeroes_reach_the_disk() {
 	in_guest "sudo blkdiscard -o 0 -l 1M /dev/vdb && sudo blkdiscard -z -o 1M -l 1M /dev/vdb &&
 		sudo cmp -n 2M /dev/vdb /dev/zero" && cmp -n 2097152 "$work/second.raw" /dev/zero
 }
+host_mib_at_most() { (($(host_mib) <= $1)); }
+host_mib() { echo $(($(stat -c %b "$image") / 2048)); }
+fstrim_gives_space_back_to_the_host() {
+	local before full
+	in_guest "sudo fstrim / && sync"
+	before=$(host_mib)
+	in_guest "head -c 24M /dev/urandom >big && sync"
+	full=$(host_mib)
+	((full - before >= 20)) || { echo "24 MiB were written, and the image went from $before to $full"; return 1; }
+	in_guest "rm big && sync && sudo fstrim / && sync"
+	eventually 20 host_mib_at_most $((before + 6)) || { echo "$before, with the file $full, without $(host_mib) MiB"; return 1; }
+}
 read_only_disk_refuses_writes() {
 	! in_guest "sudo dd if=/dev/zero of=/dev/vdc bs=4k count=1 oflag=direct status=none" 2>/dev/null &&
 		expect "$(in_guest cat /sys/block/vdc/ro)" 1 "read-only"
@@ -162,7 +174,7 @@ start --disk "$work/second.raw" --disk "$work/third.qcow2,ro" \
 run_tests boots_to_a_login_over_ssh banner_says_how_to_log_in_and_which_ports guest_computes_with_numpy \
 	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password both_vcpus_are_there wall_clock_is_right \
 	memory_is_what_was_asked_for disks_have_serials_and_several_queues second_disk_keeps_what_is_written \
-	discard_and_write_zeroes_reach_the_disk read_only_disk_refuses_writes \
+	discard_and_write_zeroes_reach_the_disk fstrim_gives_space_back_to_the_host read_only_disk_refuses_writes \
 	channel_carries_bytes_both_ways guest_has_ipv4_ipv6_and_a_large_mtu megabytes_go_through_a_forward_unharmed \
 	guest_does_not_reach_the_hosts_loopback random_numbers_come_from_the_host \
 	qemu_refuses_the_image_while_it_runs second_charmvm_is_refused_and_told_who_has_it \

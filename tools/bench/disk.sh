@@ -137,6 +137,18 @@ steady() {
 	awk -v n="$calls" 'BEGIN { printf "  system calls for each 4 KiB, depth 32, all of the process: %.3f (wanted: 0.1)\n", n / 40000 }'
 }
 
+# Opening, and reading at both ends: reads of the file, by the size of what the image shows.
+vast() {
+	local size
+	wanted "vast image" && command -v strace >/dev/null || return
+	for size in 64G 64T; do
+		rm -f "$dir/x"
+		qemu-img create -q -f qcow2 -o cluster_size=2M "$dir/x" $size && qemu-io -c 'write -P 1 1G 64k' "$dir/x" >/dev/null
+		strace -f -qq -c -e trace=io_submit -o "$dir/calls" "$charmvm" image io -c 'read -P 1 1G 64k' "$dir/x" >/dev/null || return
+		echo "  reads of the file to open a vast image of $size and read from it: $(awk '$NF == "io_submit" { print $4 }' "$dir/calls")"
+	done
+}
+
 # ---- compression ----
 
 # A GiB / 4: half of it compresses well, a quarter badly, a quarter is zeroes.
@@ -245,6 +257,8 @@ full_x qcow2
 qemu-img create -q -f raw -o preallocation=full "$dir/y" 1G
 spread
 steady
+vast
+full_x qcow2
 echo "  (the second figure: our raw)"
 against_raw
 rm -f "$dir/y" "$dir/x"
