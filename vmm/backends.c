@@ -21,6 +21,7 @@
 #include "vmm/base/log.h"
 #include "vmm/core/loop.h"
 #include "vmm/snapshot/snapshot_head.h"
+#include "vmm/snapshot/snapshot_head.h"
 
 enum { GUEST_SSH_PORT = 22 };
 
@@ -258,6 +259,7 @@ enum exit_status backends_close(struct backends *b)
 	for (unsigned int i = 0; i < b->ndisks; i++)
 		if (blk_close(b->disks[i]))
 			status = EXIT_STATUS_FILE;
+	snapshot_free(b->from);
 	if (b->fork_fd >= 0)
 		close(b->fork_fd);
 	keys_free(&b->keys);

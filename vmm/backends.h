@@ -21,6 +21,7 @@ struct chardev;
 struct chardev_quit;
 struct loop;
 struct net_backend;
+struct snapshot;
 
 struct backends {
 	struct loop *loop; /* the caller's */
@@ -28,7 +29,9 @@ struct backends {
 	unsigned int ndisks;
 	struct blk_node
 		*fork_base; /* with --throw-away: the image as of the snapshot; disks[0]'s */
-	int fork_fd;	    /* holds the snapshot against deletion; or -1 */
+	struct snapshot
+		*from; /* what the machine is to start from: read once, until it has started */
+	int fork_fd;   /* holds the snapshot against deletion; or -1 */
 	struct record record;
 	struct keys keys;
 	bool have_keys;

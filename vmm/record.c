@@ -87,10 +87,16 @@ int record_publish(struct record *r)
 			  (int)r->ssh_port, "user_key", r->user_key, "known_hosts", r->known_hosts);
 	if (!o)
 		return -ENOMEM;
-	int err = ftruncate(r->fd, 0) < 0 ? -errno : 0;
-	if (!err && (lseek(r->fd, 0, SEEK_SET) < 0 || json_dumpfd(o, r->fd, JSON_INDENT(2))))
-		err = -EIO;
+	/* In one write: json_dumpfd() makes one of each word. */
+	char *text = json_dumps(o, JSON_INDENT(2));
 	json_decref(o);
+	if (!text)
+		return -ENOMEM;
+	size_t bytes = strlen(text);
+	int err = ftruncate(r->fd, 0) < 0 ? -errno : 0;
+	if (!err && pwrite(r->fd, text, bytes, 0) != (ssize_t)bytes)
+		err = -EIO;
+	free(text);
 	return err;
 }
 

@@ -18,11 +18,12 @@ static inline bool mem_is_zero(const void *buf, size_t bytes)
 
 /* Tables are mostly empty: the next piece of @piece bytes at @p or behind it that is not all zero, or, where less than a piece is
  * left before @end, what is left. Any thread. */
-static inline uint8_t *mem_skip_zero(uint8_t *p, const uint8_t *end, size_t piece)
+static inline uint8_t *mem_skip_zero(const uint8_t *p, const uint8_t *end, size_t piece)
 {
 	while ((size_t)(end - p) >= piece && mem_is_zero(p, piece))
 		p += piece;
-	return p;
+	return (uint8_t *)(uintptr_t)
+		p; /* as strchr() does: the caller knows whether it may be written */
 }
 
 #endif

@@ -171,6 +171,13 @@ void snapshot_close(struct snapshot *s)
 	*s = (struct snapshot){ .n_extents = 0 };
 }
 
+void snapshot_free(struct snapshot *s)
+{
+	if (s)
+		snapshot_close(s);
+	free(s);
+}
+
 int snapshot_co_info(struct blk_node *n, const char *id_or_name, struct snapshot_info *out)
 {
 	struct snapshot s = { .n_extents = 0 };

@@ -60,6 +60,8 @@ int snapshot_co_identify(struct blk_node *n, struct snapshot *s);
  * snapshot_close() when done, on an error, too. */
 int snapshot_co_open(struct blk_node *n, const char *id_or_name, struct snapshot *s);
 void snapshot_close(struct snapshot *s);
+/* Closes and frees one that calloc() made; NULL: nothing. */
+void snapshot_free(struct snapshot *s);
 
 /* One line for an error of snapshot_co_open(), into @out. */
 void snapshot_explain(int err, const char *image, const char *name, char *out, size_t bytes);

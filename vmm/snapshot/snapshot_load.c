@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "devices/block/block.h"
@@ -174,19 +175,30 @@ static struct blk_node *source(const struct machine *m, char *why, size_t bytes)
 	return m->hosts->fork_base ? m->hosts->fork_base : snapshot_disk(m, why, bytes);
 }
 
+/* cfg->from, for backends_close(). -> EXIT_STATUS_OK, or why not, logged. */
+static enum exit_status open_from(const struct machine_config *cfg, struct backends *hosts)
+{
+	char why[MESSAGE_BYTES] = "out of memory";
+	const struct machine m = { .cfg = cfg, .hosts = hosts };
+	struct snapshot *s = calloc(1, sizeof(*s));
+	struct blk_node *disk = s ? source(&m, why, sizeof(why)) : NULL;
+	if (!disk || open_snapshot(disk, cfg->from, s, why, sizeof(why))) {
+		free(s);
+		log_error("%s", why);
+		return EXIT_STATUS_FILE;
+	}
+	hosts->from = s;
+	return EXIT_STATUS_OK;
+}
+
 enum exit_status machine_start_from(struct machine *m)
 {
-	char why[MESSAGE_BYTES] = "";
-	struct snapshot s = { .n_extents = 0 };
-	struct blk_node *disk = source(m, why, sizeof(why));
-	enum exit_status status =
-		disk ? open_snapshot(disk, m->cfg->from, &s, why, sizeof(why)) : EXIT_STATUS_FILE;
-	if (status) {
-		log_error("%s", why);
-		return status;
-	}
-	status = start(m, disk, &s);
-	snapshot_close(&s);
+	char why[MESSAGE_BYTES];
+	enum exit_status status = m->hosts->from ? EXIT_STATUS_OK : open_from(m->cfg, m->hosts);
+	if (!status)
+		status = start(m, source(m, why, sizeof(why)), m->hosts->from);
+	snapshot_free(m->hosts->from);
+	m->hosts->from = NULL;
 	return status;
 }
 
@@ -218,31 +230,25 @@ static void read_keys_name(const struct snapshot *s, char out[CONFIG_NAME_MAX + 
 
 enum exit_status snapshot_configure(struct machine_config *cfg, struct backends *hosts)
 {
-	char why[MESSAGE_BYTES] = "";
-	struct snapshot s = { .n_extents = 0 };
-	const struct machine m = { .cfg = cfg, .hosts = hosts };
-	struct blk_node *disk = source(&m, why, sizeof(why));
-	if (!disk || open_snapshot(disk, cfg->from, &s, why, sizeof(why))) {
-		log_error("%s", why);
+	enum exit_status status = open_from(cfg, hosts);
+	if (status)
+		return status;
+	const struct snapshot *s = hosts->from;
+	configure(cfg, s);
+	read_keys_name(s, hosts->keys_name);
+	if (s->info.cpus > CONFIG_CPUS_MAX) {
+		log_error(
+			"snapshot '%s' is of a machine with %u vCPUs; this charmvm has at most %d",
+			s->name, s->info.cpus, CONFIG_CPUS_MAX);
 		return EXIT_STATUS_FILE;
 	}
-	enum exit_status status = EXIT_STATUS_OK;
-	if (s.info.cpus > CONFIG_CPUS_MAX) {
-		log_error("%s: snapshot '%s' is of a machine with %u vCPUs; this charmvm has at "
-			  "most %d",
-			  blk_name(disk), s.name, s.info.cpus, CONFIG_CPUS_MAX);
-		status = EXIT_STATUS_FILE;
-	}
-	configure(cfg, &s);
-	read_keys_name(&s, hosts->keys_name);
 	if (!cfg->net && (cfg->nforwards || cfg->pcap)) {
-		log_error("%s: snapshot '%s' is of a machine without a network: nothing for "
-			  "--forward or --pcap",
-			  blk_name(disk), s.name);
-		status = EXIT_STATUS_USAGE;
+		log_error("snapshot '%s' is of a machine without a network: nothing for --forward "
+			  "or --pcap",
+			  s->name);
+		return EXIT_STATUS_USAGE;
 	}
-	snapshot_close(&s);
-	return status;
+	return EXIT_STATUS_OK;
 }
 
 /* ---- revert ---- */

@@ -15,6 +15,7 @@
 #include "devices/block/qcow2/qcow2.h"
 #include "devices/block/qcow2/snapshot_int.h"
 #include "vmm/base/endian.h"
+#include "vmm/base/zero.h"
 
 /* A snapshot among those of the image; the list is to be freed. */
 struct found {
@@ -81,18 +82,18 @@ static int add_extent(struct qcow2_vm_extent **v, uint32_t *n, uint64_t vm_off, 
 static int extents_of_table(struct qcow2 *q, const uint8_t *l2, uint64_t base,
 			    struct qcow2_vm_extent **v, uint32_t *n)
 {
+	const uint8_t *end = l2 + q->cluster_bytes, *at = l2;
 	int err = 0;
-	for (uint32_t i = 0; i < 1u << q->l2_bits && !err; i++) {
-		uint64_t e = get_be64(l2 + i * q->l2_entry_bytes), host = e & Q_OFF_MASK;
-		bool zero = !q->ext_l2 && (e & Q_ZERO);
+	for (; !err && (at = mem_skip_zero(at, end, Q_SKIP_BYTES)) < end; at += q->l2_entry_bytes) {
+		uint64_t e = get_be64(at), host = e & Q_OFF_MASK;
+		uint64_t i = (uint64_t)(at - l2) / q->l2_entry_bytes;
 		if (e & Q_COMPRESSED)
 			return -ENOTSUP;
-		if (!host || zero)
+		if (!host || (!q->ext_l2 && (e & Q_ZERO)))
 			continue;
 		if ((host & (q->cluster_bytes - 1)) || host >= q->node.file->size)
 			return q_corrupt(q, "bad L2 entry", e);
-		err = add_extent(v, n, base + ((uint64_t)i << q->cluster_bits), host,
-				 q->cluster_bytes);
+		err = add_extent(v, n, base + (i << q->cluster_bits), host, q->cluster_bytes);
 	}
 	return err;
 }
