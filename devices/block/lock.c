@@ -194,3 +194,8 @@ void unlock_snapshot_deletion(int image_fd, const char *id)
 {
 	set_byte_to(image_fd, snapshot_byte(id), F_UNLCK);
 }
+
+bool lock_snapshot_is_used(int image_fd, const char *id)
+{
+	return byte_is_held(image_fd, snapshot_byte(id));
+}

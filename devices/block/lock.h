@@ -21,5 +21,7 @@ int lock_snapshot(const char *path, const char *id, int *fd);
 /* For who deletes it: nobody may begin to use it now. -> 0; -EBUSY: it is in use. Then unlock_snapshot_deletion(). */
 int lock_snapshot_deletion(int image_fd, const char *id);
 void unlock_snapshot_deletion(int image_fd, const char *id);
+/* Whether anybody else uses it: for people, since it may be otherwise a moment later. */
+bool lock_snapshot_is_used(int image_fd, const char *id);
 
 #endif

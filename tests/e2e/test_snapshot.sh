@@ -63,9 +63,24 @@ forks() { # PID-OF-THE-ORIGINAL
 	expect "$(cut -d' ' -f3 "$work/drawn" | sort -u | wc -l)" 9 "how many different random numbers they drew" || return
 	kill -9 "$(jq '.[1].pid' "$work/forks")"
 	for name in $(jq -r '.[0, 2].name' "$work/forks"); do "$charmvm" stop "$name" --now || return; done
+	forks_leave_one_snapshot_behind || return
 	"$charmvm" fork vm --from warm --keep "$work/own.qcow2" || { cat "$work/log"; return 1; }
 	eventually 10 "$charmvm" snapshot delete warm vm || return # its clusters are nothing to the kept one
 	is_a_machine_of_its_own own && pid=$1 && end_machine vm && image_is_sound ''
+}
+# The snapshot that a fork without --from is made from goes with the next one, if nothing runs from it.
+fork_snapshots() { "$charmvm" snapshot list vm --json | jq -r '.[] | select(.name | startswith("fork-")) | "\(.id) \(.in_use)"'; }
+forks_leave_one_snapshot_behind() {
+	local first second
+	"$charmvm" fork vm --json >"$work/forks" || return
+	first=$(fork_snapshots)
+	expect "${first#* }" true "whether the fork's snapshot is in use" || return
+	"$charmvm" fork vm --name beside >/dev/null || return
+	expect "$(fork_snapshots | wc -l)" 2 "number of snapshots that forks run from" || return
+	"$charmvm" stop "$(jq -r '.[0].name' "$work/forks")" --now && "$charmvm" stop beside-1 --now &&
+		"$charmvm" fork vm --name last >/dev/null && second=$(fork_snapshots) || return
+	expect "$(wc -l <<<"$second")" 1 "number of snapshots of forks" && "$charmvm" stop last-1 --now &&
+		"$charmvm" snapshot delete "${second%% *}" vm
 }
 is_a_machine_of_its_own() { # NAME
 	eventually 60 fork_counts "$1" 6 || { "$charmvm" logs "$1"; return 1; }

@@ -103,6 +103,26 @@ static const struct command_spec command = {
 
 /* ---- what is forked ---- */
 
+static const char fresh_prefix[] = "fork-", fresh_note[] = "saved by charmvm fork";
+
+/* Those that earlier forks of this machine were made from, once nothing runs from them any more. */
+static void drop_stale(const struct fork_args *a)
+{
+	json_t *table = NULL;
+	const json_t *s;
+	size_t i;
+	if (snapshot_online_list(&a->where, &table))
+		return;
+	json_array_foreach (table, i, s) {
+		const char *name = json_string_value(json_object_get(s, "name"));
+		const char *note = json_string_value(json_object_get(s, "note"));
+		if (name && note && !strncmp(name, fresh_prefix, sizeof(fresh_prefix) - 1) &&
+		    !strcmp(note, fresh_note) && !json_is_true(json_object_get(s, "in_use")))
+			snapshot_online_change(&a->where, "delete", name, NULL);
+	}
+	json_decref(table);
+}
+
 /* A snapshot of the running machine, made now. */
 static enum exit_status save_fresh(struct fork_args *a, char name[FRESH_NAME_BYTES])
 {
@@ -110,12 +130,13 @@ static enum exit_status save_fresh(struct fork_args *a, char name[FRESH_NAME_BYT
 	struct tm tm;
 	if (!localtime_r(&now, &tm) || !strftime(name, FRESH_NAME_BYTES, "fork-%Y%m%d-%H%M%S", &tm))
 		return EXIT_STATUS_FAILED;
-	a->where.note = "saved by charmvm fork";
+	drop_stale(a);
+	a->where.note = fresh_note;
 	enum exit_status status = snapshot_online_change(&a->where, "save", name, NULL);
 	if (!status)
 		fprintf(stderr,
-			"saved snapshot '%s'; when its forks have ended: charmvm snapshot delete "
-			"%s\n",
+			"saved snapshot '%s'; the next fork drops it, if its own have ended; to "
+			"keep it: charmvm snapshot rename %s NAME\n",
 			name, name);
 	return status;
 }

@@ -143,6 +143,8 @@ void snapshot_print_one(const json_t *table, const json_t *s)
 		printf("cpus:    %" JSON_INTEGER_FORMAT "\n", number(s, "cpus"));
 		print_line("writer:", text(s, "writer"));
 	}
+	if (json_is_true(json_object_get(s, "in_use")))
+		print_line("in use:", "machines run from it (--throw-away)");
 	if (*text(s, "note"))
 		print_line("note:", text(s, "note"));
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/block/lock.h"
 #include "devices/block/qcow2/qcow2.h"
 #include "devices/block/qcow2/snapshot.h"
 #include "vmm/base/checked.h"
@@ -38,10 +39,11 @@ static json_t *entry(struct blk_node *n, const struct qcow2_snapshot *s)
 {
 	struct snapshot_info *info = calloc(1, sizeof(*info)); /* a coroutine's stack is small */
 	int err = info && s->vm_state_bytes ? snapshot_co_info(n, s->id, info) : -ENODATA;
-	json_t *o = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:b}", "id", text(s->id), "name",
+	json_t *o = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:b}", "id", text(s->id), "name",
 			      text(s->name), "parent", text(s->parent), "time",
 			      (json_int_t)s->date_s, "disk_bytes", (json_int_t)s->disk_bytes,
-			      "state_bytes", (json_int_t)s->vm_state_bytes, "machine", !err);
+			      "state_bytes", (json_int_t)s->vm_state_bytes, "machine", !err,
+			      "in_use", lock_snapshot_is_used(qcow2_vm_fd(n), s->id));
 	if (o && !err)
 		add_info(o, info);
 	free(info);
