@@ -30,7 +30,7 @@ SRCS_firmware := $(wildcard firmware/*.c)
 SRCS_tools    := $(wildcard tools/image/*.c)
 # What charmvm and its agent in the guest share.
 SRCS_agent    := $(addprefix guest-kit/agent/,frame.c tree_io.c tree_send.c tree_receive.c)
-SRCS_vmm      := $(wildcard vmm/*.c vmm/agent/*.c vmm/snapshot/*.c vmm/control/*.c vmm/cli/*.c)
+SRCS_vmm      := $(wildcard vmm/*.c vmm/agent/*.c vmm/snapshot/*.c vmm/control/*.c vmm/build/*.c vmm/cli/*.c)
 
 LAYERS := base core kvm x86 block net chardev device pci virtio platform firmware tools agent vmm
 

@@ -26,6 +26,7 @@ vmm:              vmm/ devices/ firmware/ tools/image/ guest-kit/agent/frame.h g
 vmm/agent:        vmm/base/ vmm/core/ vmm/exit_status.h devices/device.h devices/chardev/ guest-kit/agent/
 vmm/snapshot:     vmm/ devices/ !vmm/control/ !vmm/cli/
 vmm/control:      vmm/ devices/ !vmm/cli/
+vmm/build:        vmm/base/
 vmm/cli:          vmm/ devices/ tools/image/ guest-kit/agent/
 '
 
