@@ -164,6 +164,7 @@ TEST(a_package_is_never_an_option_of_apt)
 {
 	CHECK(refuses("PACKAGES -oDPkg::Pre-Invoke=sh",
 		      "PACKAGES -oDPkg::Pre-Invoke=sh: not the name"));
+	CHECK(refuses("PACKAGES jq -y", "PACKAGES -y: not the name"));
 	CHECK(refuses("PACKAGES jq ../x.deb", "PACKAGES ../x.deb: not the name"));
 	CHECK(refuses("PACKAGES jq=", "PACKAGES jq=: not the name"));
 	CHECK(refuses("PACKAGES", "PACKAGES: what it is to take is missing"));
