@@ -9,7 +9,7 @@
  *   refcount.c  taking and dropping clusters
  *   cache.c     metadata pages in memory
  *   commit.c    metadata back to the file: THE RULES OF ORDER ARE THERE
- *   header.c    the header as bytes (pure functions)
+ *   header.c, header_write.c   the header as bytes (pure functions)
  *   shadow.c    changes of many tables as one: what snapshot*.c, vmstate.c, check.c, bitmap.c and
  *               create.c build on
  *   counts.c    the refcounts of the whole image in memory, for shadow.c and check.c
