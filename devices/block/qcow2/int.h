@@ -224,6 +224,8 @@ int q_co_alloc_locked(struct qcow2 *q, uint64_t want, uint64_t *cluster, uint64_
 		      bool *fresh);
 /* All of @n or nothing, for tables. With alloc_lock held. */
 int q_co_alloc_exact(struct qcow2 *q, uint64_t n, uint64_t *cluster);
+/* ---- drop.c ---- */
+
 /* Drops one reference to each, when the next commit is durable. */
 int q_drop(struct qcow2 *q, uint64_t cluster, uint32_t count, bool punch);
 /* Applies frees_durable after everybody who may still use them has finished. */

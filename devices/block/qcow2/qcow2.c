@@ -6,7 +6,8 @@
  *   req.c       fast path, busy clusters, epochs, freeze
  *   read.c, write.c, zero.c, compress.c (with codec.c): the slow path
  *   map.c       L1 and L2: what is where
- *   refcount.c  taking and dropping clusters
+ *   refcount.c  taking clusters
+ *   drop.c      dropping them, and when they may be taken again
  *   cache.c     metadata pages in memory
  *   commit.c    metadata back to the file: THE RULES OF ORDER ARE THERE
  *   header.c, header_write.c   the header as bytes (pure functions)
