@@ -18,7 +18,7 @@
  *     matter whether the L1 entry or the entries in it get there first: either says what was so
  *     before or what is so now.
  *  5. A reference is dropped only when what dropped it is durable: after step 3's flush. A crash
- *     before that leaks clusters and harms nothing. (refcount.c waits for readers, too.)
+ *     before that leaks clusters and harms nothing. (drop.c waits for readers, too.)
  *  6. A page changed while its copy is being written is dirty again and belongs to the next commit. If
  *     a write or a flush fails, all pages of that step and later ones are dirty again, the drops
  *     wait for the next commit, and whoever waited for this one is told.

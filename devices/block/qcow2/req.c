@@ -11,7 +11,7 @@
  * one of them waits and then looks at the mapping again. Writes in place go ahead together.
  *
  * Each data I/O to a cluster of the image is counted in the epoch in which it was mapped, so that the
- * reaper (refcount.c) knows when a dropped cluster is out of use.
+ * reaper (drop.c) knows when a dropped cluster is out of use.
  *
  * A freeze (snapshots, resize, close) holds new requests back and waits for the active ones.
  */
