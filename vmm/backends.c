@@ -21,7 +21,6 @@
 #include "vmm/base/log.h"
 #include "vmm/core/loop.h"
 #include "vmm/snapshot/snapshot_head.h"
-#include "vmm/snapshot/snapshot_head.h"
 
 enum { GUEST_SSH_PORT = 22 };
 
