@@ -212,6 +212,7 @@ int q_counts_alloc(struct q_counts *c, uint64_t n, uint64_t *cluster)
 	if (n == 1)
 		c->cursor = first + 1;
 	c->end = MAX(c->end, first + n);
+	q_used_fresh(c->q, first, n);
 	*cluster = first;
 	return 0;
 }
@@ -280,7 +281,7 @@ int q_co_counts_load(struct qcow2 *q, struct q_counts *c, bool empty)
 {
 	*c = (struct q_counts){ .q = q,
 				.max = MIN(q_refcount_max(q), (uint64_t)COUNT_WAS_USED - 1) };
-	c->end = div_round_up(q->node.file->size, q->cluster_bytes);
+	c->end = q->alloc_end;
 	if (empty)
 		return 0;
 	struct load l = { c, q_buf_get(q) };

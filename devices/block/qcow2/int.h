@@ -224,6 +224,11 @@ int q_co_alloc_locked(struct qcow2 *q, uint64_t want, uint64_t *cluster, uint64_
 		      bool *fresh);
 /* All of @n or nothing, for tables. With alloc_lock held. */
 int q_co_alloc_exact(struct qcow2 *q, uint64_t n, uint64_t *cluster);
+/*
+ * Clusters [first, first + n) were taken, or set aside, and may be written to, even if nothing comes of it: whoever
+ * has them next must not believe that they read as zeroes. -> whether they did until now.
+ */
+bool q_used_fresh(struct qcow2 *q, uint64_t first, uint64_t n);
 /* ---- drop.c ---- */
 
 /* Drops one reference to each, when the next commit is durable. */

@@ -99,8 +99,7 @@ static int reach(struct qcow2 *q, uint64_t end)
 	return blk_truncate(file, align_up(MAX(need, file->size + step), q->cluster_bytes));
 }
 
-/* Clusters [first, first + n) were just taken. -> whether they read as zeroes. */
-static bool use_fresh(struct qcow2 *q, uint64_t first, uint64_t n)
+bool q_used_fresh(struct qcow2 *q, uint64_t first, uint64_t n)
 {
 	bool fresh = first >= q->fresh_from;
 	q->fresh_from = MAX(q->fresh_from, first + n);
@@ -192,12 +191,12 @@ static int grow_rt(struct qcow2 *q, uint64_t min_index)
 		return -ENOMEM;
 	memset(n.rt, 0, bytes);
 	err = rt_fill(q, &n);
+	q_used_fresh(q, n.first, n.rt_clusters + n.rb_clusters);
 	if (!err)
 		err = rt_switch(q, &n);
 	free(n.rt);
 	if (err)
 		return err;
-	use_fresh(q, n.first, n.rt_clusters + n.rb_clusters);
 	for (uint64_t i = 0; i < n.rt_clusters + n.rb_clusters && !err; i++)
 		err = q_set_add(&q->meta, n.first + i);
 	uint64_t old = q->h.rt_off >> q->cluster_bits;
@@ -225,7 +224,7 @@ static int new_rb(struct qcow2 *q, uint64_t cluster)
 	if (!own || q_set_has(&q->meta, own))
 		return q_corrupt(q, "metadata without a refcount, cluster", own);
 	int err = reach(q, own + 1);
-	if (!err && !use_fresh(q, own, 1))
+	if (!err && !q_used_fresh(q, own, 1))
 		err = zero_cluster(q, own);
 	if (!err)
 		err = q_set_add(&q->meta, own);
@@ -328,7 +327,7 @@ int q_co_alloc_locked(struct qcow2 *q, uint64_t want, uint64_t *cluster, uint64_
 {
 	int err = find_and_take(q, want, cluster, got);
 	if (!err)
-		*fresh = use_fresh(q, *cluster, *got);
+		*fresh = q_used_fresh(q, *cluster, *got);
 	return err;
 }
 

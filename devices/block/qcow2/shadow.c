@@ -174,7 +174,6 @@ static int take_over(struct q_counts *c)
 	q_cache_drop(q);
 	q->cursor = 0;
 	q->alloc_end = MAX(q->alloc_end, c->end);
-	q->fresh_from = MAX(q->fresh_from, c->end);
 	q->node.size = q->h.size;
 	q_inflated_forget(q, q->inflated ? 1 : 0);
 	q_compress_free(q);

@@ -166,12 +166,12 @@ int qcow2_co_reserve(struct blk_node *n, uint64_t bytes, uint64_t *host_off)
 		return -EBUSY;
 	co_mutex_lock(q_co(q), &q->alloc_lock);
 	/* Behind everything in use, so that the allocator never comes across it by chance. */
-	uint64_t first = MAX(q->alloc_end, q->fresh_from),
-		 count = div_round_up(bytes, q->cluster_bytes);
+	uint64_t first = q->alloc_end, count = div_round_up(bytes, q->cluster_bytes);
 	int err = blk_truncate(n->file, MAX(n->file->size, (first + count) << q->cluster_bits));
 	if (!err) {
 		q->reserved_from = first;
 		q->reserved_n = count;
+		q_used_fresh(q, first, count); /* written to, whatever becomes of the snapshot */
 		*host_off = first << q->cluster_bits;
 	}
 	co_mutex_unlock(&q->alloc_lock);
@@ -212,6 +212,7 @@ int q_snapshot_count_extents(struct q_snapshot_op *o, const struct qcow2_snapsho
 	for (uint32_t i = 0; i < s->n_extents && !err; i++) {
 		const struct qcow2_vm_extent *x = &s->extents[i];
 		err = q_counts_add(&o->counts, x->host_off >> bits, x->bytes >> bits, 1);
+		o->counts.end = MAX(o->counts.end, (x->host_off + x->bytes) >> bits);
 	}
 	return err;
 }

@@ -433,6 +433,80 @@ TEST(reserved_clusters_become_vm_state)
 	CHECK_EQ(blk_close(n), 0);
 }
 
+TEST(vm_state_at_the_end_of_the_file_stays_when_the_image_is_closed)
+{
+	struct qcow2_create o = { .size = 4 * M };
+	make_qcow2("end.qcow2", &o);
+	struct blk_node *n = open_rw("end.qcow2");
+	struct vm vm;
+	fill(n, 0, M, 1);
+	CHECK_EQ(request(n, BLK_DISCARD, 0, 0, M, NULL), 0); /* room for tables in front of it */
+	CHECK_EQ(request(n, BLK_FLUSH, 0, 0, 0, NULL), 0);
+	CHECK_EQ(qcow2_run(n, do_reserve, &vm), 0);
+	CHECK_EQ(qcow2_run(n, do_publish, &vm), 0);
+	CHECK_EQ(blk_close(n), 0);
+	struct stat st;
+	CHECK_EQ(stat("end.qcow2", &st), 0);
+	CHECK((uint64_t)st.st_size >= vm.host + 128 * K);
+	n = open_rw("end.qcow2");
+	CHECK(is_clean(n));
+	CHECK_EQ(blk_close(n), 0);
+}
+
+/* ---- what a change that failed has written is not taken for zeroes ---- */
+
+/* A little into each cluster of [from, to): what the guest did not write of them reads as zeroes. */
+static bool rest_is_zero(struct blk_node *n, uint64_t from, uint64_t to, uint32_t cluster)
+{
+	bool zero = true;
+	for (uint64_t at = from; at < to && zero; at += cluster) {
+		fill(n, at + cluster - 512, 512, 5);
+		zero = holds(n, at, cluster - 512, 0);
+	}
+	return zero;
+}
+
+static int do_release(struct blk_node *n, void *arg)
+{
+	return qcow2_co_reserve(n, 0, arg);
+}
+
+TEST(memory_of_a_save_that_failed_does_not_show_in_the_disk)
+{
+	struct qcow2_create o = { .size = 4 * M };
+	make_qcow2("unsaved.qcow2", &o);
+	struct blk_node *n = open_rw("unsaved.qcow2");
+	struct vm vm;
+	fill(n, 0, 64 * K, 1);
+	CHECK_EQ(qcow2_run(n, do_reserve, &vm), 0);
+	char ram[192 * K];
+	memset(ram, 9, sizeof(ram));
+	poke("unsaved.qcow2", vm.host, ram, sizeof(ram));
+	CHECK_EQ(qcow2_run(n, do_release, &vm.host), 0);
+	CHECK(rest_is_zero(n, M, 2 * M, 64 * K));
+	CHECK(is_clean(n));
+	CHECK_EQ(blk_close(n), 0);
+}
+
+TEST(tables_of_a_snapshot_that_failed_do_not_show_in_the_disk)
+{
+	static char name[3][2] = { "x", "y", "z" };
+	struct qcow2_create o = { .size = 64 * M, .cluster_bytes = 4096, .refcount_bits = 2 };
+	make_qcow2("narrow.qcow2", &o);
+	struct blk_node *n = open_rw("narrow.qcow2");
+	fill(n, 62 * M, 4 * K, 1);
+	CHECK_EQ(qcow2_run(n, do_create, name[0]), 0);
+	CHECK_EQ(qcow2_run(n, do_create, name[1]), 0);
+	CHECK_EQ(blk_close(n), 0);
+	n = open_rw("narrow.qcow2");
+	for (uint64_t at = 0; at < 60 * M; at += 2 * M)
+		fill(n, at, 4 * K, 1); /* tables that are copied before the full counter is met */
+	CHECK_EQ(qcow2_run(n, do_create, name[2]), -EOVERFLOW);
+	CHECK(rest_is_zero(n, M, 2 * M, 4 * K));
+	CHECK(is_clean(n));
+	CHECK_EQ(blk_close(n), 0);
+}
+
 /* ---- numbers ---- */
 
 TEST(refcounts_of_every_width_are_read_as_written)
@@ -485,6 +559,10 @@ TEST_MAIN(T(new_image_reads_zeroes_and_is_clean), T(written_data_is_there_after_
 	  T(image_that_was_not_closed_is_repaired_when_it_is_opened_for_writing),
 	  T(what_a_smaller_disk_cut_off_does_not_come_back), T(snapshot_brings_the_disk_back),
 	  T(snapshot_names_are_checked), T(snapshot_is_a_source_of_its_own),
-	  T(reserved_clusters_become_vm_state), T(refcounts_of_every_width_are_read_as_written),
+	  T(reserved_clusters_become_vm_state),
+	  T(vm_state_at_the_end_of_the_file_stays_when_the_image_is_closed),
+	  T(memory_of_a_save_that_failed_does_not_show_in_the_disk),
+	  T(tables_of_a_snapshot_that_failed_do_not_show_in_the_disk),
+	  T(refcounts_of_every_width_are_read_as_written),
 	  T(cluster_set_finds_what_is_in_it_after_removals),
 	  T(huge_disk_opens_with_little_memory_and_few_reads))
