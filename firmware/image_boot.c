@@ -286,6 +286,18 @@ static int make_cmdline(struct search *s, const struct image_boot_config *cfg,
 	return -E2BIG;
 }
 
+/* The folder is looked for first: it is in a short one, and most images do not have it. */
+static bool has_cloud_init(const struct search *s)
+{
+	for (unsigned int i = 0; i < s->im.n; i++) {
+		struct extfs *fs = s->im.fss[i].fs;
+		if (extfs_is_dir(fs, "/etc/cloud") &&
+		    extfs_is_file(fs, "/usr/bin/cloud-init", true))
+			return !extfs_is_file(fs, "/etc/cloud/cloud-init.disabled", false);
+	}
+	return false;
+}
+
 int image_boot_find(struct blk_node *disk, const struct image_boot_config *cfg,
 		    struct image_boot *out)
 {
@@ -299,10 +311,12 @@ int image_boot_find(struct blk_node *disk, const struct image_boot_config *cfg,
 		complain(&s, err);
 	else
 		err = make_cmdline(&s, cfg, out);
-	if (!err)
+	if (!err) {
 		describe(&s, out);
-	else
+		out->cloud_init = has_cloud_init(&s);
+	} else {
 		image_boot_release(out);
+	}
 	image_fs_close(&s.im);
 	return err;
 }

@@ -13,6 +13,8 @@
 #ifndef FIRMWARE_IMAGE_BOOT_H
 #define FIRMWARE_IMAGE_BOOT_H
 
+#include <stdbool.h>
+
 #include "firmware/blob.h"
 #include "firmware/boot.h"
 
@@ -38,6 +40,7 @@ struct image_boot {
 	struct blob kernel;
 	struct blob initrd; /* data NULL: none */
 	char cmdline[BOOT_CMDLINE_MAX + 1];
+	bool cloud_init; /* the system inside has cloud-init, and it is not switched off */
 	char kernel_name[IMAGE_BOOT_NAME_CHARS]; /* for messages: its path and the image's */
 	/* For --verbose: what was taken from where, and why, in one line. */
 	char description[IMAGE_BOOT_DESCRIPTION_CHARS];

@@ -258,6 +258,7 @@ enum exit_status backends_close(struct backends *b)
 	for (unsigned int i = 0; i < b->ndisks; i++)
 		if (blk_close(b->disks[i]))
 			status = EXIT_STATUS_FILE;
+	blk_close(b->seed);
 	snapshot_free(b->from);
 	if (b->fork_fd >= 0)
 		close(b->fork_fd);

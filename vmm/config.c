@@ -228,6 +228,22 @@ static int opt_agent(void *opaque, const char *v)
 	return 0;
 }
 
+static int opt_cloud_init(void *opaque, const char *v)
+{
+	static const char *const words[] = { "auto", "on", "off" }; /* as the enum has them */
+	struct machine_config *cfg = opaque;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(v, words[i])) {
+			cfg->cloud_init = (enum config_cloud_init)i;
+			cfg->cloud_init_given = cfg->cloud_init != CLOUD_INIT_AUTO;
+			return 0;
+		}
+	log_error("--cloud-init %s: 'auto' (the default: where the image has cloud-init), 'on' or "
+		  "'off'",
+		  v);
+	return -EINVAL;
+}
+
 static int opt_allow_backing(void *opaque, const char *v)
 {
 	struct machine_config *cfg = opaque;
@@ -367,6 +383,9 @@ static const struct option_spec run_options[] = {
 	  "/dev/virtio-ports/NAME in the guest; socket:PATH or file:PATH", opt_channel },
 	{ "agent", 0, "on|off",
 	  "the port of the agent in the guest: exec, cp and wait need it [on]", opt_agent },
+	{ "cloud-init", 0, "auto|on|off",
+	  "a disk with name and keys for the guest's cloud-init [auto: where it has one]",
+	  opt_cloud_init },
 	{ "allow-backing", 0, "FILE", "a backing file outside the image's directory may be used",
 	  opt_allow_backing },
 	{ "cold", 0, NULL, "boot, though the image was suspended", opt_cold },

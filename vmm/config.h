@@ -24,6 +24,13 @@ enum {
 /* The console of a machine in the background: a socket beside its record. */
 #define CONFIG_CONSOLE_DETACHED "detached"
 
+/* The disk that tells a guest's cloud-init what it needs to know (vmm/cloud_init.h). */
+enum config_cloud_init {
+	CLOUD_INIT_AUTO, /* where the image that is booted has cloud-init */
+	CLOUD_INIT_ON,
+	CLOUD_INIT_OFF,
+};
+
 struct disk_config {
 	const char *path;
 	bool read_only;
@@ -50,7 +57,7 @@ struct machine_config {
 	unsigned int cpus;
 	enum x86_cpu_model cpu; /* what its vCPUs can do */
 	/* On the command line; else a snapshot says. */
-	bool mem_given, cpus_given, net_given, agent_given;
+	bool mem_given, cpus_given, net_given, agent_given, cloud_init_given;
 
 	const char *from; /* a snapshot of the image to start from, or NULL: a boot */
 	bool throw_away; /* with it: the image is left alone, others may use it; writes go to an overlay */
@@ -60,6 +67,8 @@ struct machine_config {
 	const char *initrd;
 	const char
 		*append; /* added to the image's own command line; the whole of it with --kernel */
+
+	enum config_cloud_init cloud_init;
 
 	bool net;
 	const char *forwards[CONFIG_FORWARDS_MAX];

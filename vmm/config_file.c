@@ -20,7 +20,8 @@ enum { TEXT_BYTES_MAX = 64 * 1024 };
 static const char *const keys[] = { "mem",    "cpus",	       "cpu",	 "disk",    "on-disk-error",
 				    "kernel", "initrd",	       "append", "forward", "code",
 				    "expose", "host-loopback", "net",	 "console", "channel",
-				    "agent",  "allow-backing", "detach", "no-wait", NULL };
+				    "agent",  "allow-backing", "detach", "no-wait", "cloud-init",
+				    NULL };
 static const char *const repeated[] = { "disk",	   "forward",	    "expose",
 					"channel", "allow-backing", NULL };
 
@@ -78,6 +79,7 @@ int config_files_apply(const struct command_spec *cmd, struct machine_config *cf
 	cfg->cpus_given = before.cpus_given;
 	cfg->net_given = before.net_given;
 	cfg->agent_given = before.agent_given;
+	cfg->cloud_init_given = before.cloud_init_given;
 	if (cfg->from)
 		cfg->cpu = before.cpu;
 	return err;

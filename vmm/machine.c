@@ -8,6 +8,7 @@
 
 #include "vmm/backends.h"
 #include "vmm/base/log.h"
+#include "vmm/cloud_init.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/loop.h"
 #include "vmm/machine_priv.h"
@@ -249,12 +250,23 @@ static void lend_to_devices(struct machine *m)
 	};
 }
 
+/* A snapshot's machine has what it had: snapshot_configure() has said so. */
+static enum exit_status add_seed(struct machine *m)
+{
+	enum config_cloud_init want = m->cfg->cloud_init;
+	return want == CLOUD_INIT_ON || (want == CLOUD_INIT_AUTO && m->image_has_cloud_init)
+		       ? cloud_init_attach(m->hosts)
+		       : EXIT_STATUS_OK;
+}
+
 static enum exit_status create_cold(struct machine *m)
 {
 	if (x86_cpuid_apply(&m->kvm, m->vcpus, m->cfg->cpu) || machine_save_cold(m))
 		return EXIT_STATUS_FAILED;
-	enum exit_status status = machine_create_devices(m);
-	return status ? status : machine_load_boot(m);
+	/* What is in the image decides whether there is a device more. */
+	enum exit_status status = machine_load_boot(m);
+	status = status ? status : add_seed(m);
+	return status ? status : machine_create_devices(m);
 }
 
 static enum exit_status create(struct machine *m)
@@ -265,7 +277,10 @@ static enum exit_status create(struct machine *m)
 		return EXIT_STATUS_FAILED;
 	lend_to_devices(m);
 	machine_snapshot_clean(m);
-	return m->cfg->from ? machine_start_from(m) : create_cold(m);
+	if (!m->cfg->from)
+		return create_cold(m);
+	enum exit_status status = add_seed(m);
+	return status ? status : machine_start_from(m);
 }
 
 enum exit_status machine_create(const struct machine_config *cfg, struct backends *hosts,

@@ -61,6 +61,7 @@ static enum exit_status source_from_image(struct machine *m, struct boot_source 
 		return EXIT_STATUS_FILE;
 	log_info("%s", s->image.description);
 	log_info("command line: %s", s->image.cmdline);
+	m->image_has_cloud_init = s->image.cloud_init;
 	s->config.kernel_name = s->image.kernel_name;
 	s->config.kernel = s->image.kernel.data;
 	s->config.kernel_bytes = s->image.kernel.len_bytes;

@@ -29,7 +29,8 @@ enum slot {
 	SLOT_NET = 1,
 	SLOT_CHANNELS = 2,
 	SLOT_RNG = 3,
-	SLOT_DISK = 8, /* and up, CONFIG_DISKS_MAX of them */
+	SLOT_DISK = 8,				  /* and up, CONFIG_DISKS_MAX of them */
+	SLOT_SEED = SLOT_DISK + CONFIG_DISKS_MAX, /* behind them, so that the first is /dev/vda */
 };
 
 static const char *const disk_names[CONFIG_DISKS_MAX] = {
@@ -47,7 +48,7 @@ static int add(struct machine *m, const struct device_ops *ops, const char *name
 	if (err)
 		log_error("the snapshot has no device '%s': start the machine with the options of "
 			  "then "
-			  "(--net, --disk, --channel, --agent)",
+			  "(--net, --disk, --channel, --agent, --cloud-init)",
 			  name);
 	err = err ? err : ops->create(&m->env, name, cfg, from, &d);
 	if (err)
@@ -114,6 +115,16 @@ static int add_disks(struct machine *m)
 	return err;
 }
 
+static int add_seed(struct machine *m)
+{
+	const struct virtio_blk_config cfg = {
+		.pci_slot = SLOT_SEED,
+		.node = m->hosts->seed,
+		.serial = "cloud-init",
+	};
+	return m->hosts->seed ? add(m, &virtio_blk_device, "seed", &cfg, NULL) : 0;
+}
+
 enum { PORT_FIRST = 1 };
 
 /* Port 0 is a console by the device's rules; nobody listens there, as the console is the UART's. */
@@ -147,6 +158,7 @@ enum exit_status machine_create_devices(struct machine *m)
 	int err = add_platform(m);
 	err = err ? err : add_pci_host(m);
 	err = err ? err : add_disks(m);
+	err = err ? err : add_seed(m);
 	err = err ? err : add_others(m);
 	return err ? EXIT_STATUS_FAILED : EXIT_STATUS_OK;
 }

@@ -38,6 +38,7 @@ struct machine {
 	struct device *devices[MACHINE_DEVICES_MAX]; /* in order of creation */
 	unsigned int ndevices;
 	struct device *event_dev;
+	bool image_has_cloud_init; /* machine_load_boot() has seen it */
 
 	unsigned int busy; /* devices that are on their way to quiet */
 	bool quiet;

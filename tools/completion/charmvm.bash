@@ -61,6 +61,7 @@ _charmvm() {
 	--cpu) _charmvm_one_of host baseline v3; return ;;
 	--net) _charmvm_one_of user none; return ;;
 	--agent) _charmvm_one_of on off; return ;;
+	--cloud-init) _charmvm_one_of auto on off; return ;;
 	--console) _charmvm_one_of stdio none file: socket:; return ;;
 	esac
 	if [ "$COMP_CWORD" = 1 ]; then

@@ -217,6 +217,8 @@ static void configure(struct machine_config *cfg, const struct snapshot *s)
 		cfg->cpus = s->info.cpus;
 	if (!cfg->net_given)
 		cfg->net = has_device(s, "net0");
+	if (!cfg->cloud_init_given)
+		cfg->cloud_init = has_device(s, "seed") ? CLOUD_INIT_ON : CLOUD_INIT_OFF;
 	if (!cfg->agent_given && !cfg->nchannels)
 		cfg->agent = has_device(s, "channels");
 }

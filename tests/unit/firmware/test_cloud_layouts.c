@@ -154,9 +154,51 @@ TEST(debian_12_cloud_image_has_its_root_typed_and_unlabelled)
 		   "GPT partition 1 ");
 }
 
+static bool has_cloud_init(const char *files)
+{
+	static const char kernel[] = "mkdir -p root/etc/cloud; printf k > root/boot/vmlinuz-6.1;"
+				     "printf i > root/boot/initrd.img-6.1; %s fs 6 30 root";
+	const struct image_boot_config cfg = { .console = "ttyS0" };
+	struct image_boot b;
+	char script[512];
+	snprintf(script, sizeof(script), kernel, files);
+	struct blk_node *d = disk(jammy_table, script);
+	int err = image_boot_find(d, &cfg, &b);
+	fake_blk_free(d);
+	CHECK_EQ(err, 0);
+	bool has = b.cloud_init;
+	image_boot_release(&b);
+	return has;
+}
+
+TEST(cloud_init_is_seen_unless_it_is_switched_off)
+{
+	CHECK(has_cloud_init("echo x > root/usr/bin/cloud-init;"));
+	CHECK(!has_cloud_init("echo x > root/usr/bin/cloud-init;"
+			      "touch root/etc/cloud/cloud-init.disabled;"));
+	/* A package that was removed leaves its configuration behind. */
+	CHECK(!has_cloud_init("echo x > root/etc/cloud/cloud.cfg;"));
+}
+
+TEST(cloud_init_is_seen_beside_a_boot_partition)
+{
+	const struct image_boot_config cfg = { .console = "ttyS0" };
+	struct image_boot b;
+	struct blk_node *d =
+		disk(NOBLE_TABLE("16"), NOBLE_FILES NOBLE_GRUB
+		     "mkdir root/etc/cloud; echo x > root/usr/bin/cloud-init;" NOBLE_DISK);
+	int err = image_boot_find(d, &cfg, &b);
+	fake_blk_free(d);
+	CHECK_EQ(err, 0);
+	CHECK(b.cloud_init);
+	image_boot_release(&b);
+}
+
 TEST_MAIN(T(ubuntu_22_04_has_its_kernel_in_the_root_partition),
 	  T(ubuntu_22_04_without_a_grub_configuration_boots_its_newest_kernel),
 	  T(ubuntu_24_04_has_its_kernel_in_partition_16),
 	  T(ubuntu_24_04_has_its_kernel_in_partition_13_too),
 	  T(ubuntu_24_04_without_a_grub_configuration_finds_the_root_beside_the_boot_partition),
-	  T(debian_12_cloud_image_has_its_root_typed_and_unlabelled))
+	  T(debian_12_cloud_image_has_its_root_typed_and_unlabelled),
+	  T(cloud_init_is_seen_unless_it_is_switched_off),
+	  T(cloud_init_is_seen_beside_a_boot_partition))

@@ -53,6 +53,21 @@ TEST(an_image_is_all_that_is_needed)
 	CHECK(cfg.net);
 }
 
+TEST(cloud_init_is_told_where_the_image_has_it_unless_said_otherwise)
+{
+	CHECK_EQ(parse("-i a"), 0);
+	CHECK(cfg.cloud_init == CLOUD_INIT_AUTO && !cfg.cloud_init_given);
+	CHECK_EQ(parse("-i a --cloud-init on"), 0);
+	CHECK(cfg.cloud_init == CLOUD_INIT_ON && cfg.cloud_init_given);
+	CHECK_EQ(parse("-i a --cloud-init=off"), 0);
+	CHECK(cfg.cloud_init == CLOUD_INIT_OFF && cfg.cloud_init_given);
+	/* As if nothing had been said: a snapshot may have its word. */
+	CHECK_EQ(parse("-i a --cloud-init auto"), 0);
+	CHECK(cfg.cloud_init == CLOUD_INIT_AUTO && !cfg.cloud_init_given);
+	CHECK_EQ(parse("-i a --cloud-init yes"), -EINVAL);
+	CHECK(says("--cloud-init yes: 'auto'"));
+}
+
 TEST(image_is_the_first_disk_wherever_it_stands)
 {
 	CHECK_EQ(parse("-d a.raw,ro -d b.raw --image=c.qcow2"), 0);
@@ -249,11 +264,12 @@ TEST(throw_away_machine_is_as_its_snapshot_and_not_as_a_file_says)
 	remove_config_dir();
 }
 
-TEST_MAIN(T(an_image_is_all_that_is_needed), T(image_is_the_first_disk_wherever_it_stands),
-	  T(words_after_a_disk_are_its_own), T(disks_without_a_word_of_their_own_follow_the_option),
-	  T(sizes_are_binary_and_checked), T(too_little_and_too_much_memory_are_refused),
-	  T(impossible_numbers_of_vcpus_are_refused), T(unknown_option_suggests_the_nearest),
-	  T(option_without_its_value_says_what_it_wants),
+TEST_MAIN(T(an_image_is_all_that_is_needed),
+	  T(cloud_init_is_told_where_the_image_has_it_unless_said_otherwise),
+	  T(image_is_the_first_disk_wherever_it_stands), T(words_after_a_disk_are_its_own),
+	  T(disks_without_a_word_of_their_own_follow_the_option), T(sizes_are_binary_and_checked),
+	  T(too_little_and_too_much_memory_are_refused), T(impossible_numbers_of_vcpus_are_refused),
+	  T(unknown_option_suggests_the_nearest), T(option_without_its_value_says_what_it_wants),
 	  T(word_that_is_no_option_explains_how_to_start), T(nothing_to_boot_is_an_error),
 	  T(every_complaint_is_one_line),
 	  T(command_line_wins_over_the_machines_file_and_that_over_the_users),
