@@ -229,6 +229,18 @@ int q_co_alloc_exact(struct qcow2 *q, uint64_t n, uint64_t *cluster);
  * has them next must not believe that they read as zeroes. -> whether they did until now.
  */
 bool q_used_fresh(struct qcow2 *q, uint64_t first, uint64_t n);
+/* How many blocks the refcount table has room for. */
+uint64_t q_rt_entries(const struct qcow2 *q);
+/* Where the refcount block of @cluster is, 0: it has none. -> 0 or -errno, -EIO for a hostile table. */
+int q_co_rb_offset(struct qcow2 *q, uint64_t cluster, uint64_t *off);
+/* The file reaches to the end of cluster @end - 1 at least; whatever is new in it reads as zeroes. -> 0 or -errno. */
+int q_file_reach(struct qcow2 *q, uint64_t end);
+
+/* ---- refcount_grow.c ---- */
+
+/* Makes the refcount block of @cluster, and a larger table where it needs one. With alloc_lock held. -> 0 or -errno. */
+int q_co_new_rb(struct qcow2 *q, uint64_t cluster);
+
 /* ---- drop.c ---- */
 
 /* Drops one reference to each, when the next commit is durable. */
@@ -243,12 +255,7 @@ void q_co_reap_wait(struct qcow2 *q);
  * Needs both pages in the cache: -EAGAIN if they are not. -EIO: a bad entry; the image is marked. */
 int q_map(struct qcow2 *q, uint64_t off, uint64_t len, struct q_extent *out);
 int q_co_map(struct qcow2 *q, uint64_t off, uint64_t len, struct q_extent *out);
-/*
- * The L2 page for guest byte @off, pinned, in a table that may be written (made or copied if need be).
- * With alloc_lock held. *entry: the index of its entry in the page.
- */
-int q_co_l2_for_write(struct qcow2 *q, uint64_t off, struct q_page **page, uint32_t *entry);
-/* The same page if there is one, for reading; *page NULL where there is no table. */
+/* The L2 page for guest byte @off, pinned, for reading; *page NULL where there is no table. */
 int q_co_l2_page(struct qcow2 *q, uint64_t off, struct q_page **page, uint32_t *entry);
 /* Checks every entry of an L2 page before the first write through it. */
 int q_co_verify(struct qcow2 *q, uint64_t off);
@@ -257,6 +264,12 @@ uint64_t q_l2_bitmap(const struct qcow2 *q, const struct q_page *p, uint32_t i);
 void q_l2_set(struct qcow2 *q, struct q_page *p, uint32_t i, uint64_t entry, uint64_t bitmap);
 /* Where a compressed cluster's data is: first byte, and bytes to read, whole sectors. */
 void q_compressed_range(const struct qcow2 *q, uint64_t entry, uint64_t *off, uint64_t *len);
+/* The index of the L1 entry for guest byte @off. */
+uint64_t q_l1_index(const struct qcow2 *q, uint64_t off);
+/* -> 0, or -EIO: one that no L1 table may have; the image is marked. */
+int q_check_l1_entry(struct qcow2 *q, uint64_t e);
+/* Where the L2 entry for guest byte @off is, in the table at @table; both are bytes. */
+uint64_t q_l2_entry_at(const struct qcow2 *q, uint64_t table, uint64_t off);
 /* Drops what an L2 entry refers to. */
 int q_drop_entry(struct qcow2 *q, uint64_t entry, bool punch);
 /* Entries of one page of L2. (Divisions by what is a power of two are shifts: they are in every request's way.) */
@@ -273,6 +286,14 @@ static inline uint32_t q_l2_index(const struct qcow2 *q, uint64_t off)
 {
 	return q_in_page(q, off) >> (q->ext_l2 ? 4 : 3);
 }
+
+/* ---- l2_table.c ---- */
+
+/*
+ * The L2 page for guest byte @off, pinned, in a table that may be written (made or copied if need be).
+ * With alloc_lock held. *entry: the index of its entry in the page.
+ */
+int q_co_l2_for_write(struct qcow2 *q, uint64_t off, struct q_page **page, uint32_t *entry);
 
 /* ---- commit.c ---- */
 

@@ -12,8 +12,6 @@
  * and nothing points at the header or a table.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "devices/block/qcow2/int.h"
@@ -94,12 +92,12 @@ static int decode(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, unsign
 
 /* ---- L1 ---- */
 
-static uint64_t l1_index(const struct qcow2 *q, uint64_t off)
+uint64_t q_l1_index(const struct qcow2 *q, uint64_t off)
 {
 	return off >> (q->cluster_bits + q->l2_bits);
 }
 
-static int check_l1_entry(struct qcow2 *q, uint64_t e)
+int q_check_l1_entry(struct qcow2 *q, uint64_t e)
 {
 	uint64_t off = e & Q_OFF_MASK;
 	if ((e & Q_L1_RESERVED) || (off & (q->cluster_bytes - 1)) ||
@@ -111,7 +109,7 @@ static int check_l1_entry(struct qcow2 *q, uint64_t e)
 /* The L1 entry for guest byte @off, from the cache. -EAGAIN: it is not there. */
 static int peek_l1(struct qcow2 *q, uint64_t off, uint64_t *entry)
 {
-	uint64_t i = l1_index(q, off);
+	uint64_t i = q_l1_index(q, off);
 	*entry = 0;
 	if (i >= q->h.l1_entries)
 		return 0;
@@ -120,11 +118,10 @@ static int peek_l1(struct qcow2 *q, uint64_t off, uint64_t *entry)
 	if (!p)
 		return -EAGAIN;
 	*entry = get_be64(p->data + q_in_page(q, at));
-	return check_l1_entry(q, *entry);
+	return q_check_l1_entry(q, *entry);
 }
 
-/* Where the L2 entry for @off is, in the table at @table. */
-static uint64_t l2_entry_at(const struct qcow2 *q, uint64_t table, uint64_t off)
+uint64_t q_l2_entry_at(const struct qcow2 *q, uint64_t table, uint64_t off)
 {
 	uint64_t i = (off >> q->cluster_bits) & ((UINT64_C(1) << q->l2_bits) - 1);
 	return table + i * q->l2_entry_bytes;
@@ -207,7 +204,7 @@ static int peek_l2(struct qcow2 *q, uint64_t off, struct q_recent *r)
 	*r = (struct q_recent){ .span = off >> q->span_bits, .copied = l1 & Q_COPIED };
 	if (!table)
 		return 0;
-	r->page = q_cache_peek(q, align_down(l2_entry_at(q, table, off), q->page_bytes));
+	r->page = q_cache_peek(q, align_down(q_l2_entry_at(q, table, off), q->page_bytes));
 	r->epoch = q->cache.epoch;
 	return r->page ? 0 : -EAGAIN;
 }
@@ -256,7 +253,7 @@ static int co_load(struct qcow2 *q, uint64_t off)
 	int err = peek_l1(q, off, &l1);
 	if (err == -EAGAIN) {
 		struct q_page *p;
-		err = q_co_cache_get(q, q->h.l1_off + l1_index(q, off) * 8, Q_L1, &p);
+		err = q_co_cache_get(q, q->h.l1_off + q_l1_index(q, off) * 8, Q_L1, &p);
 		if (!err)
 			q_cache_put(p);
 		return err;
@@ -264,7 +261,7 @@ static int co_load(struct qcow2 *q, uint64_t off)
 	if (err || !(l1 & Q_OFF_MASK))
 		return err;
 	struct q_page *p;
-	err = q_co_cache_get(q, l2_entry_at(q, l1 & Q_OFF_MASK, off), Q_L2, &p);
+	err = q_co_cache_get(q, q_l2_entry_at(q, l1 & Q_OFF_MASK, off), Q_L2, &p);
 	if (!err)
 		q_cache_put(p);
 	return err;
@@ -293,82 +290,7 @@ int q_co_l2_page(struct qcow2 *q, uint64_t off, struct q_page **page, uint32_t *
 	}
 	if (err || !(l1 & Q_OFF_MASK))
 		return err;
-	uint64_t at = l2_entry_at(q, l1 & Q_OFF_MASK, off);
-	*entry = q_l2_index(q, at);
-	return q_co_cache_get(q, at, Q_L2, page);
-}
-
-/* ---- tables that may be written ---- */
-
-static int copy_table(struct qcow2 *q, uint64_t from, uint64_t to)
-{
-	uint8_t *buf;
-	if (posix_memalign((void **)&buf, Q_PAGE_BYTES_MAX, q->cluster_bytes))
-		return -ENOMEM;
-	int err = blk_co_read(q->node.file, buf, q->cluster_bytes, from);
-	if (!err)
-		err = blk_co_write(q->node.file, buf, q->cluster_bytes, to);
-	free(buf);
-	return err;
-}
-
-static int zero_table(struct qcow2 *q, uint64_t at)
-{
-	uint8_t *buf;
-	if (posix_memalign((void **)&buf, Q_PAGE_BYTES_MAX, q->cluster_bytes))
-		return -ENOMEM;
-	memset(buf, 0, q->cluster_bytes);
-	int err = blk_co_write(q->node.file, buf, q->cluster_bytes, at);
-	free(buf);
-	return err;
-}
-
-/* A table of our own in place of what @l1_page says: a copy of a shared one, or an empty one. */
-static int make_table(struct qcow2 *q, struct q_page *l1_page, uint32_t at, uint64_t old)
-{
-	uint64_t cluster, got;
-	bool fresh;
-	int err = q_co_alloc_locked(q, 1, &cluster, &got, &fresh);
-	if (err)
-		return err;
-	uint64_t off = cluster << q->cluster_bits;
-	if (old)
-		err = copy_table(q, old, off);
-	else if (!fresh)
-		err = zero_table(q, off);
-	if (!err)
-		err = q_set_add(&q->meta, cluster);
-	if (!err && old)
-		err = q_drop(q, old >> q->cluster_bits, 1, false);
-	if (err) {
-		q_co_refcount_add(q, cluster, 1, -1);
-		return err;
-	}
-	q_cache_forget(q, off, q->cluster_bytes);
-	put_be64(l1_page->data + at, off | Q_COPIED);
-	q_cache_dirty(q, l1_page);
-	return 0;
-}
-
-int q_co_l2_for_write(struct qcow2 *q, uint64_t off, struct q_page **page, uint32_t *entry)
-{
-	uint64_t i = l1_index(q, off);
-	if (i >= q->h.l1_entries)
-		return -EFBIG;
-	struct q_page *l1_page;
-	int err = q_co_cache_get(q, q->h.l1_off + i * 8, Q_L1, &l1_page);
-	if (err)
-		return err;
-	uint32_t in_page = q_in_page(q, i * 8);
-	uint64_t l1 = get_be64(l1_page->data + in_page);
-	err = check_l1_entry(q, l1);
-	if (!err && (!(l1 & Q_OFF_MASK) || !(l1 & Q_COPIED)))
-		err = make_table(q, l1_page, in_page, l1 & Q_OFF_MASK);
-	l1 = get_be64(l1_page->data + in_page);
-	q_cache_put(l1_page);
-	if (err)
-		return err;
-	uint64_t at = l2_entry_at(q, l1 & Q_OFF_MASK, off);
+	uint64_t at = q_l2_entry_at(q, l1 & Q_OFF_MASK, off);
 	*entry = q_l2_index(q, at);
 	return q_co_cache_get(q, at, Q_L2, page);
 }

@@ -5,16 +5,10 @@
  * of 1 to 64 bits. Both go through the metadata cache. Allocation is first fit from `cursor`, and
  * takes a run of clusters at once, in memory only.
  *
- * A new RB always is the first cluster of the range it describes, and counts itself. When the RT
- * is full, a new one of at least twice the size is laid out behind everything the old one could
- * describe, with the RBs that describe it, and the header is switched to it in one sector.
- *
- * Taking a reference is done in memory at once; when it reaches the disk is commit.c's. Dropping one is drop.c's.
+ * Taking a reference is done in memory at once; when it reaches the disk is commit.c's. Dropping one is drop.c's, and
+ * a block or a table where there was none is refcount_grow.c's.
  */
-#include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "devices/block/qcow2/int.h"
@@ -29,7 +23,7 @@ uint64_t q_refcount_max(const struct qcow2 *q)
 
 /* ---- finding a block ---- */
 
-static uint64_t rt_entries(const struct qcow2 *q)
+uint64_t q_rt_entries(const struct qcow2 *q)
 {
 	return (uint64_t)q->h.rt_clusters << (q->cluster_bits - 3);
 }
@@ -40,12 +34,11 @@ static uint64_t per_page(const struct qcow2 *q)
 	return ((uint64_t)q->page_bytes * 8) >> q->h.refcount_order;
 }
 
-/* The RB of @cluster; *off 0: it has none. */
-static int rb_offset(struct qcow2 *q, uint64_t cluster, uint64_t *off)
+int q_co_rb_offset(struct qcow2 *q, uint64_t cluster, uint64_t *off)
 {
 	uint64_t i = cluster >> q->rb_bits;
 	*off = 0;
-	if (i >= rt_entries(q))
+	if (i >= q_rt_entries(q))
 		return 0;
 	struct q_page *rt;
 	int err = q_co_cache_get(q, q->h.rt_off + i * 8, Q_RT, &rt);
@@ -63,7 +56,7 @@ static int rb_offset(struct qcow2 *q, uint64_t cluster, uint64_t *off)
 static int rb_page(struct qcow2 *q, uint64_t cluster, struct q_page **page, uint64_t *index)
 {
 	uint64_t off;
-	int err = rb_offset(q, cluster, &off);
+	int err = q_co_rb_offset(q, cluster, &off);
 	*page = NULL;
 	if (err || !off)
 		return err;
@@ -87,8 +80,7 @@ int q_co_refcount(struct qcow2 *q, uint64_t cluster, uint64_t *out)
 
 /* ---- room in the file ---- */
 
-/* The file reaches to the end of cluster @end - 1 at least; whatever is new in it reads as zeroes. */
-static int reach(struct qcow2 *q, uint64_t end)
+int q_file_reach(struct qcow2 *q, uint64_t end)
 {
 	struct blk_node *file = q->node.file;
 	uint64_t need = end << q->cluster_bits;
@@ -106,143 +98,7 @@ bool q_used_fresh(struct qcow2 *q, uint64_t first, uint64_t n)
 	return fresh;
 }
 
-static int zero_cluster(struct qcow2 *q, uint64_t cluster)
-{
-	uint8_t *zero;
-	if (posix_memalign((void **)&zero, Q_PAGE_BYTES_MAX, q->cluster_bytes))
-		return -ENOMEM;
-	memset(zero, 0, q->cluster_bytes);
-	int err = blk_co_write(q->node.file, zero, q->cluster_bytes, cluster << q->cluster_bits);
-	free(zero);
-	return err;
-}
-
-/* ---- a larger refcount table ---- */
-
-struct new_rt {
-	uint64_t first; /* cluster of the table; its RBs follow it */
-	uint64_t rt_clusters;
-	uint64_t rb_clusters;
-	uint8_t *rt; /* the table, then its RBs */
-};
-
-static int rt_layout(struct qcow2 *q, uint64_t min_index, struct new_rt *n)
-{
-	uint64_t per_rt = q->cluster_bytes / 8, per_rb = UINT64_C(1) << q->rb_bits;
-	n->first = rt_entries(q) << q->rb_bits;
-	n->rt_clusters = MAX((uint64_t)q->h.rt_clusters * 2, min_index / per_rt + 2);
-	n->rb_clusters = 1;
-	while (n->rb_clusters * per_rb < n->rt_clusters + n->rb_clusters)
-		n->rb_clusters++;
-	uint64_t last = (n->first + n->rt_clusters + n->rb_clusters) >> q->rb_bits;
-	n->rt_clusters = MAX(n->rt_clusters, last / per_rt + 1);
-	if (n->rt_clusters << q->cluster_bits > QCOW2_RT_BYTES_MAX)
-		return -EFBIG;
-	while (n->rb_clusters * per_rb < n->rt_clusters + n->rb_clusters)
-		n->rb_clusters++;
-	return 0;
-}
-
-static int rt_fill(struct qcow2 *q, struct new_rt *n)
-{
-	for (uint64_t i = 0; i < rt_entries(q) * 8; i += q->page_bytes) {
-		struct q_page *p;
-		int err = q_co_cache_get(q, q->h.rt_off + i, Q_RT, &p);
-		if (err)
-			return err;
-		memcpy(n->rt + i, p->data, q->page_bytes);
-		q_cache_put(p);
-	}
-	uint8_t *rbs = n->rt + (n->rt_clusters << q->cluster_bits);
-	for (uint64_t i = 0; i < n->rb_clusters; i++) {
-		uint64_t cluster = n->first + n->rt_clusters + i;
-		put_be64(n->rt + ((n->first >> q->rb_bits) + i) * 8, cluster << q->cluster_bits);
-	}
-	/* The blocks are one array of refcounts, from n->first on. */
-	for (uint64_t i = 0; i < n->rt_clusters + n->rb_clusters; i++)
-		q_rb_set(rbs, i, q->h.refcount_order, 1);
-	return 0;
-}
-
-static int rt_switch(struct qcow2 *q, const struct new_rt *n)
-{
-	uint64_t bytes = (n->rt_clusters + n->rb_clusters) << q->cluster_bits;
-	int err = reach(q, n->first + n->rt_clusters + n->rb_clusters);
-	if (!err)
-		err = blk_co_write(q->node.file, n->rt, bytes, n->first << q->cluster_bits);
-	if (!err)
-		err = blk_co_flush(q->node.file);
-	uint8_t fields[12];
-	put_be64(fields, n->first << q->cluster_bits);
-	put_be32(fields + 8, (uint32_t)n->rt_clusters);
-	if (!err)
-		err = q_co_update_header(q, QCOW2_AT_RT_OFF, fields, sizeof(fields));
-	return err;
-}
-
-static int grow_rt(struct qcow2 *q, uint64_t min_index)
-{
-	struct new_rt n;
-	int err = rt_layout(q, min_index, &n);
-	if (err)
-		return err;
-	uint64_t bytes = (n.rt_clusters + n.rb_clusters) << q->cluster_bits;
-	if (posix_memalign((void **)&n.rt, Q_PAGE_BYTES_MAX, bytes))
-		return -ENOMEM;
-	memset(n.rt, 0, bytes);
-	err = rt_fill(q, &n);
-	q_used_fresh(q, n.first, n.rt_clusters + n.rb_clusters);
-	if (!err)
-		err = rt_switch(q, &n);
-	free(n.rt);
-	if (err)
-		return err;
-	for (uint64_t i = 0; i < n.rt_clusters + n.rb_clusters && !err; i++)
-		err = q_set_add(&q->meta, n.first + i);
-	uint64_t old = q->h.rt_off >> q->cluster_bits;
-	uint32_t old_clusters = q->h.rt_clusters;
-	q_cache_forget(q, q->h.rt_off, (uint64_t)old_clusters << q->cluster_bits);
-	q->h.rt_off = n.first << q->cluster_bits;
-	q->h.rt_clusters = (uint32_t)n.rt_clusters;
-	return err ? err : q_drop(q, old, old_clusters, false);
-}
-
-/* ---- a new refcount block ---- */
-
-static int new_rb(struct qcow2 *q, uint64_t cluster)
-{
-	uint64_t rt_index = cluster >> q->rb_bits;
-	if (rt_index >= rt_entries(q)) {
-		int err = grow_rt(q, rt_index);
-		uint64_t off = 0;
-		if (!err)
-			err = rb_offset(q, cluster, &off);
-		if (err || off)
-			return err;
-	}
-	uint64_t own = rt_index << q->rb_bits;
-	if (!own || q_set_has(&q->meta, own))
-		return q_corrupt(q, "metadata without a refcount, cluster", own);
-	int err = reach(q, own + 1);
-	if (!err && !q_used_fresh(q, own, 1))
-		err = zero_cluster(q, own);
-	if (!err)
-		err = q_set_add(&q->meta, own);
-	struct q_page *rt = NULL, *rb;
-	if (!err)
-		err = q_co_cache_get(q, q->h.rt_off + rt_index * 8, Q_RT, &rt);
-	if (err)
-		return err;
-	err = q_cache_new(q, own << q->cluster_bits, Q_RB, &rb);
-	if (!err) {
-		q_rb_set(rb->data, 0, q->h.refcount_order, 1);
-		q_cache_put(rb);
-		put_be64(rt->data + q_in_page(q, rt_index * 8), own << q->cluster_bits);
-		q_cache_dirty(q, rt);
-	}
-	q_cache_put(rt);
-	return err;
-}
+/* ---- taking ---- */
 
 /* As rb_page(), but there is one after it. With alloc_lock held. */
 static int rb_page_made(struct qcow2 *q, uint64_t cluster, struct q_page **page, uint64_t *index)
@@ -250,11 +106,9 @@ static int rb_page_made(struct qcow2 *q, uint64_t cluster, struct q_page **page,
 	int err = rb_page(q, cluster, page, index);
 	if (err || *page)
 		return err;
-	err = new_rb(q, cluster);
+	err = q_co_new_rb(q, cluster);
 	return err ? err : rb_page(q, cluster, page, index);
 }
-
-/* ---- taking ---- */
 
 /* Free clusters from index @i of the page on, up to @want. */
 static uint64_t free_run(const struct qcow2 *q, const struct q_page *p, uint64_t i, uint64_t want)
@@ -270,7 +124,7 @@ static int take_run(struct qcow2 *q, struct q_page *p, uint64_t i, uint64_t firs
 	for (uint64_t k = 0; k < n; k++)
 		if (!(first + k) || q_set_has(&q->meta, first + k))
 			return q_corrupt(q, "metadata without a refcount, cluster", first + k);
-	int err = reach(q, first + n);
+	int err = q_file_reach(q, first + n);
 	if (err)
 		return err;
 	for (uint64_t k = 0; k < n; k++)
