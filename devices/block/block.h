@@ -131,6 +131,7 @@ struct blk_open_opts {
 	const char *const
 		*allow_backing; /* paths a backing file may have wherever it is; NULL-terminated */
 	const char *snapshot;	/* a qcow2's internal snapshot, id or name: opened read-only */
+	const char *shown; /* what messages call the top image, once it is open; NULL: its path */
 	struct blk_node *
 		*fault; /* tests: puts a fault injector (fault.h) on the image's file, told here */
 };

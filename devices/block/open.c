@@ -121,11 +121,26 @@ static int put_fault(struct opening *o, struct blk_node **file)
 	return 0;
 }
 
+/* Messages about what is open by a path that says nothing to a user. */
+static int rename_shown(struct blk_node *file, const char *shown)
+{
+	char *name = strdup(shown);
+	if (!name) {
+		blk_co_close(file);
+		return -ENOMEM;
+	}
+	free(file->name);
+	file->name = name;
+	return 0;
+}
+
 static int open_one(struct opening *o, const char *path, const char *format, unsigned int flags,
 		    struct blk_node **out)
 {
 	struct blk_node *file;
 	int err = file_open(o->ctx, path, flags, true, &file);
+	if (!err && o->opts && o->opts->shown && o->n_seen == 1)
+		err = rename_shown(file, o->opts->shown);
 	if (!err && o->opts && o->opts->fault && o->n_seen == 1)
 		err = put_fault(o, &file);
 	if (err)
