@@ -20,6 +20,7 @@
 #include "vmm/agent/agent.h"
 #include "vmm/base/log.h"
 #include "vmm/core/loop.h"
+#include "vmm/login.h"
 #include "vmm/snapshot/snapshot_head.h"
 
 enum { GUEST_SSH_PORT = 22 };
@@ -167,6 +168,20 @@ uint16_t backends_ssh_port(const struct backends *b)
 	return 0;
 }
 
+/* An imported machine has a login of its own. */
+static void find_login(struct backends *b)
+{
+	struct login l;
+	int err = login_dir(b->keys_name, b->record.box);
+	err = err ? err : login_load(b->record.box, &l);
+	if (!err)
+		return;
+	if (err != -ENOENT)
+		log_warn("how one logs in to '%s' cannot be read in %s: %s", b->keys_name,
+			 b->record.box, strerror(-err));
+	b->record.box[0] = '\0';
+}
+
 static enum exit_status publish(struct backends *b)
 {
 	b->record.ssh_port = backends_ssh_port(b);
@@ -174,6 +189,7 @@ static enum exit_status publish(struct backends *b)
 		snprintf(b->record.user_key, sizeof(b->record.user_key), "%s", b->keys.user_key);
 		snprintf(b->record.known_hosts, sizeof(b->record.known_hosts), "%s",
 			 b->keys.known_hosts);
+		find_login(b);
 	}
 	int err = record_publish(&b->record);
 	if (err)

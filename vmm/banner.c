@@ -41,6 +41,8 @@ static void print_login(const struct backends *b, const char *eol)
 	if (!port || !b->have_keys)
 		return;
 	fprintf(stderr, "  log in:  charmvm ssh %s%s", b->record.name, eol);
+	if (b->record.box[0])
+		return; /* who, and with which key, is in its login */
 	fprintf(stderr, "           (or: ssh -i %s -p %u charm@localhost)%s", b->keys.user_key,
 		port, eol);
 }

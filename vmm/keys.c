@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "vmm/base/log.h"
+#include "vmm/login.h"
 #include "vmm/paths.h"
 
 enum { KEY_FILE_MAX = 16 * 1024 };
@@ -167,6 +168,8 @@ int keys_forget(const char *name)
 		remove_pair(path);
 	if (!err && !paths_join(path, dir, "known_hosts", NULL))
 		unlink(path);
+	if (!err && !paths_join(path, dir, "box", NULL))
+		login_forget(path);
 	if (!err && rmdir(dir) < 0 && errno != ENOENT)
 		err = -errno;
 	return err;

@@ -34,7 +34,7 @@ int keys_machine_dir(const char *name, char *out);
 /* The host key of @name goes with the machine that is called @to from now on; one of an earlier machine of that name is
  * forgotten. -> 0 (also where there is none), or -errno. */
 int keys_rename(const char *name, const char *to);
-/* The machine @name is no more: so is its host key. -> 0 (also where there is none), or -errno. */
+/* The machine @name is no more: so is its host key, and its login (login.h). -> 0 (also where there is none), or -errno. */
 int keys_forget(const char *name);
 
 #endif

@@ -81,10 +81,10 @@ int record_socket_path(const struct record *r, char out[PATH_MAX])
 
 int record_publish(struct record *r)
 {
-	json_t *o =
-		json_pack("{s:s, s:I, s:I, s:i, s:s, s:s}", "name", r->name, "pid",
-			  (json_int_t)r->pid, "started", (json_int_t)r->started_s, "ssh_port",
-			  (int)r->ssh_port, "user_key", r->user_key, "known_hosts", r->known_hosts);
+	json_t *o = json_pack("{s:s, s:I, s:I, s:i, s:s, s:s, s:s}", "name", r->name, "pid",
+			      (json_int_t)r->pid, "started", (json_int_t)r->started_s, "ssh_port",
+			      (int)r->ssh_port, "user_key", r->user_key, "known_hosts",
+			      r->known_hosts, "box", r->box);
 	if (!o)
 		return -ENOMEM;
 	/* In one write: json_dumpfd() makes one of each word. */
@@ -129,18 +129,20 @@ static int load(struct record *r, const char *name)
 	close(fd);
 	if (stale)
 		return -ENOENT;
-	const char *n, *key, *hosts;
+	const char *n, *key, *hosts, *box = "";
 	json_int_t pid;
 	int port;
 	json_int_t started = 0;
-	err = json_unpack(o, "{s:s, s:I, s?I, s:i, s:s, s:s}", "name", &n, "pid", &pid, "started",
-			  &started, "ssh_port", &port, "user_key", &key, "known_hosts", &hosts)
+	err = json_unpack(o, "{s:s, s:I, s?I, s:i, s:s, s:s, s?s}", "name", &n, "pid", &pid,
+			  "started", &started, "ssh_port", &port, "user_key", &key, "known_hosts",
+			  &hosts, "box", &box)
 		      ? -EINVAL
 		      : 0;
 	if (!err) {
 		copy_string(r->name, sizeof(r->name), n);
 		copy_string(r->user_key, sizeof(r->user_key), key);
 		copy_string(r->known_hosts, sizeof(r->known_hosts), hosts);
+		copy_string(r->box, sizeof(r->box), box);
 		r->pid = pid;
 		r->started_s = started;
 		r->ssh_port = (uint16_t)port;

@@ -20,6 +20,7 @@ struct record {
 	uint16_t ssh_port; /* 0: none */
 	char user_key[PATH_MAX];
 	char known_hosts[PATH_MAX];
+	char box[PATH_MAX]; /* login_dir() of an imported machine, else "" */
 	/* Of the owner: */
 	int fd; /* -1: not ours */
 	char path[PATH_MAX];

@@ -18,6 +18,7 @@
 #include "vmm/cli/commands.h"
 #include "vmm/cli/machine_files.h"
 #include "vmm/keys.h"
+#include "vmm/login.h"
 
 static int take_word(void *cfg, const char *value)
 {
@@ -152,12 +153,18 @@ static int copy_file(int in, int out)
 static enum exit_status copy(const struct machine_files *f, const char *path, const char *name)
 {
 	struct output o;
-	(void)name; /* its host key is made when it is first started */
 	if (output_begin(&o, path))
 		return EXIT_STATUS_FILE;
 	int err = copy_file(f->fd, o.fd);
-	if (!err)
-		return output_end(&o) ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
+	if (!err) {
+		if (output_end(&o))
+			return EXIT_STATUS_FILE;
+		/* Its host key is made when it is first started; who logs in is the same. */
+		if ((err = login_copy(f->name, name)))
+			log_warn("how one logs in to '%s' is not known of '%s': %s", f->name, name,
+				 strerror(-err));
+		return EXIT_STATUS_OK;
+	}
 	output_drop(&o);
 	log_error("%s: %s", path, err == -EINTR ? "interrupted" : strerror(-err));
 	return err == -EINTR ? EXIT_STATUS_FAILED : EXIT_STATUS_FILE;

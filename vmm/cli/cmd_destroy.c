@@ -56,7 +56,7 @@ static void say_what(const struct machine_files *f)
 		printf("  %s (%s, with its snapshots)\n", f->image, size);
 	}
 	if (!keys_machine_dir(f->name, dir) && !access(dir, F_OK))
-		printf("  %s (its host key)\n", dir);
+		printf("  %s (its host key, and its login)\n", dir);
 }
 
 /* -> EXIT_STATUS_OK: go on. */

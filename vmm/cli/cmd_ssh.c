@@ -13,6 +13,7 @@
 #include "vmm/base/log.h"
 #include "vmm/exit_status.h"
 #include "vmm/base/options.h"
+#include "vmm/cli/login_settle.h"
 #include "vmm/cli/ssh_args.h"
 #include "vmm/record.h"
 
@@ -47,7 +48,7 @@ static int operand(void *opaque, const char *v)
 }
 
 static const struct option_spec ssh_options[] = {
-	{ "login", 'l', "USER", "log in as USER [charm]", opt_user },
+	{ "login", 'l', "USER", "log in as USER [charm, or as its box says]", opt_user },
 	{ "x11", 'X', NULL, "let its windows appear on this display", opt_x11 },
 };
 
@@ -63,20 +64,20 @@ static const struct command_spec ssh_command = {
 /* Becomes ssh. Returns only when that fails. */
 static void exec_ssh(const struct record *r, const struct ssh_config *cfg, char **command, int n)
 {
-	enum { FIXED = 2 * SSH_SETTINGS + 4 };
-	struct ssh_setting settings[SSH_SETTINGS];
-	char words[SSH_SETTINGS][SSH_VALUE_MAX + 32];
+	enum { FIXED = 2 * SSH_SETTINGS_MAX + 4 };
+	struct ssh_setting settings[SSH_SETTINGS_MAX];
+	char words[SSH_SETTINGS_MAX][SSH_VALUE_MAX + 32];
 	const char **argv = calloc(FIXED + (size_t)n + 1, sizeof(*argv));
 	int at = 0;
 	if (!argv) {
 		log_error("out of memory");
 		return;
 	}
-	ssh_settings(r, cfg->user, settings);
+	unsigned int nsettings = ssh_settings(r, cfg->user, settings);
 	argv[at++] = "ssh";
 	if (cfg->x11)
 		argv[at++] = "-X";
-	for (unsigned int i = 0; i < SSH_SETTINGS; i++) {
+	for (unsigned int i = 0; i < nsettings; i++) {
 		snprintf(words[i], sizeof(words[i]), "%s=%s", settings[i].key, settings[i].value);
 		argv[at++] = "-o";
 		argv[at++] = words[i];
@@ -91,7 +92,7 @@ static void exec_ssh(const struct record *r, const struct ssh_config *cfg, char 
 
 int cmd_ssh(int argc, char **argv)
 {
-	struct ssh_config cfg = { .user = "charm" };
+	struct ssh_config cfg = { 0 };
 	struct record r;
 	int rest;
 	int err = options_parse(&ssh_command, &cfg, argc, argv, &rest);
@@ -101,6 +102,7 @@ int cmd_ssh(int argc, char **argv)
 		return EXIT_STATUS_FAILED;
 	if (ssh_check(&r))
 		return EXIT_STATUS_FAILED;
+	login_settle(&r);
 	exec_ssh(&r, &cfg, argv + rest, argc - rest);
 	return EXIT_STATUS_FAILED;
 }

@@ -22,7 +22,7 @@ static int set_user(void *cfg, const char *value)
 }
 
 static const struct option_spec options[] = {
-	{ "login", 'l', "USER", "log in as USER [charm]", set_user },
+	{ "login", 'l', "USER", "log in as USER [charm, or as its box says]", set_user },
 	VM_OPTION_JSON,
 };
 
@@ -35,18 +35,22 @@ static const struct command_spec command = {
 	.operand = vm_operand,
 };
 
-static json_t *as_json(const struct record *r, const struct ssh_setting *settings)
+/* What is said twice becomes a list. */
+static json_t *as_json(const struct record *r, const struct ssh_setting *settings, unsigned int n)
 {
 	json_t *o = json_pack("{s:s}", "Host", r->name);
-	for (unsigned int i = 0; i < SSH_SETTINGS; i++)
-		json_object_set_new(o, settings[i].key, json_string(settings[i].value));
+	for (unsigned int i = 0; i < n; i++) {
+		json_t *v = json_string(settings[i].value);
+		json_t *first = json_object_get(o, settings[i].key);
+		json_object_set_new(o, settings[i].key, first ? json_pack("[O, o]", first, v) : v);
+	}
 	return o;
 }
 
 int cmd_ssh_config(int argc, char **argv)
 {
-	struct ssh_config_args a = { .user = "charm" };
-	struct ssh_setting settings[SSH_SETTINGS];
+	struct ssh_config_args a = { 0 };
+	struct ssh_setting settings[SSH_SETTINGS_MAX];
 	struct record r;
 	int over;
 	if (!vm_parse(&command, &a, argc, argv, &over))
@@ -55,13 +59,13 @@ int cmd_ssh_config(int argc, char **argv)
 		return EXIT_STATUS_NO_MACHINE;
 	if (ssh_check(&r))
 		return EXIT_STATUS_FAILED;
-	ssh_settings(&r, a.user, settings);
+	unsigned int n = ssh_settings(&r, a.user, settings);
 	if (a.vm.json) {
-		vm_print_json(as_json(&r, settings));
+		vm_print_json(as_json(&r, settings, n));
 		return EXIT_STATUS_OK;
 	}
 	printf("Host %s\n", r.name);
-	for (unsigned int i = 0; i < SSH_SETTINGS; i++)
+	for (unsigned int i = 0; i < n; i++)
 		printf("  %s %s\n", settings[i].key, settings[i].value);
 	return EXIT_STATUS_OK;
 }

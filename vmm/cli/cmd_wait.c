@@ -22,6 +22,7 @@
 #include "vmm/base/options.h"
 #include "vmm/cli/cmd_agent.h"
 #include "vmm/cli/commands.h"
+#include "vmm/cli/login_settle.h"
 #include "vmm/control/control_client.h"
 #include "vmm/record.h"
 
@@ -169,6 +170,7 @@ static enum exit_status wait_for_ssh(const struct wait *w)
 		}
 		pause_a_little();
 	}
+	login_settle(&r);
 	return EXIT_STATUS_OK;
 }
 

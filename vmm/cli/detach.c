@@ -17,6 +17,7 @@
 #include "vmm/backends.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
+#include "vmm/cli/login_settle.h"
 #include "vmm/exit_status.h"
 
 enum { SSH_TIME_S = 300, SSH_TRY_MS = 5000 };
@@ -94,6 +95,8 @@ static int wait_for_machine(pid_t pid, int fd, bool wait)
 	if (record_find(&r, name))
 		return EXIT_STATUS_FAILED;
 	int status = wait && r.ssh_port ? wait_for_ssh(&r) : EXIT_STATUS_OK;
+	if (!status && wait && r.ssh_port)
+		login_settle(&r);
 	if (!status)
 		printf("%s\n", name);
 	return status;
