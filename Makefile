@@ -30,11 +30,11 @@ SRCS_firmware := $(wildcard firmware/*.c)
 SRCS_tools    := $(wildcard tools/image/*.c)
 # What charmvm and its agent in the guest share.
 SRCS_agent    := $(addprefix guest-kit/agent/,frame.c tree_io.c tree_send.c tree_receive.c)
-SRCS_vmm      := $(wildcard vmm/*.c vmm/agent/*.c vmm/snapshot/*.c vmm/control/*.c vmm/build/*.c vmm/cli/*.c)
+SRCS_vmm      := $(wildcard vmm/*.c vmm/agent/*.c vmm/snapshot/*.c vmm/control/*.c vmm/build/*.c vmm/import/*.c vmm/cli/*.c)
 
 LAYERS := base core kvm x86 block net chardev device pci virtio platform firmware tools agent vmm
 
-# libslirp, libext2fs and libzstd are loaded when they are needed (vmm/base/library.h). The small ones are linked
+# libslirp, libext2fs, libarchive and libzstd are loaded when they are needed (vmm/base/library.h). The small ones are linked
 # in: a shared library costs every process some six pages and its relocations, which is a third of what a command takes.
 PKGS := zlib libzstd jansson
 LIBS := -Wl,-Bstatic -lfdt -laio -ljansson -lz -Wl,-Bdynamic -lpthread

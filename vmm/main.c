@@ -24,6 +24,7 @@ static const struct {
 	{ "fork", cmd_fork },
 	{ "forward", cmd_forward },
 	{ "image", image_main },
+	{ "import", cmd_import },
 	{ "info", cmd_status },
 	{ "logs", cmd_logs },
 	{ "ls", cmd_ps },

@@ -25,5 +25,6 @@ programs=(tests/e2e/test_errors.sh tests/e2e/test_boot.sh tests/e2e/test_smp.sh 
 	tests/e2e/test_control.sh tests/e2e/test_files.sh tests/e2e/test_snapshot.sh tests/e2e/test_disk.sh
 	tests/e2e/test_agent.sh tests/e2e/test_run.sh tests/e2e/test_demo.sh tests/e2e/test_load.sh)
 tests/lab/lab usable || tests/run.sh -t 120 tests/e2e/test_errors.sh
+tests/run.sh -t 120 tests/e2e/test_import.sh
 tests/run.sh -t 400 tests/e2e/test_deb.sh
 tests/in_lab.sh 400 "${programs[@]}"

@@ -27,6 +27,7 @@ vmm/agent:        vmm/base/ vmm/core/ vmm/exit_status.h devices/device.h devices
 vmm/snapshot:     vmm/ devices/ !vmm/control/ !vmm/cli/
 vmm/control:      vmm/ devices/ !vmm/cli/
 vmm/build:        vmm/base/
+vmm/import:       vmm/ devices/ tools/image/ !vmm/control/ !vmm/cli/
 vmm/cli:          vmm/ devices/ tools/image/ guest-kit/agent/
 '
 

@@ -11,6 +11,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_fork(int argc, char **argv);
 int cmd_forward(int argc, char **argv);
+int cmd_import(int argc, char **argv); /* charmvm import FILE */
 int cmd_logs(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
 int cmd_ports(int argc, char **argv);
