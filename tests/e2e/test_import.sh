@@ -204,6 +204,10 @@ what_is_there_is_kept() {
 	in_dir kept && echo mine >box-disk001.qcow2 && refused 3 'is there already' box-disk001.vmdk &&
 		expect "$(cat box-disk001.qcow2)" mine "what was there"
 }
+directory_that_is_not_there() {
+	in_dir no_dir && tar -cf a.ova box.ovf box-disk001.vmdk && refused 3 'No such file' a.ova -o gone/a.qcow2 &&
+		refused 3 'No such file' disk.raw -o gone/a.qcow2
+}
 command_line_that_is_wrong() { in_dir usage && refused 2 'which file' && refused 2 'no user' disk.raw --login '-oProxyCommand=x'; }
 full_disk() {
 	[ "$(id -u)" = 0 ] || { echo "not root: no file system of a given size"; return 77; }
@@ -261,5 +265,5 @@ run_tests libvirt_box_becomes_a_machine_with_its_login box_of_version_2_names_it
 	snapshots_of_a_box_stay_behind no_metadata metadata_that_is_not_json another_provider disk_in_another_format \
 	disk_that_is_not_there paths_that_leave_the_box links_and_devices the_same_name_twice claims_of_any_size truncated_archives \
 	what_is_no_archive qcow2_that_stands_on_another_file vmdk_that_names_other_files broken_disks \
-	name_must_agree_with_the_contents no_qemu_img what_is_there_is_kept command_line_that_is_wrong full_disk \
+	name_must_agree_with_the_contents no_qemu_img what_is_there_is_kept directory_that_is_not_there command_line_that_is_wrong full_disk \
 	interrupted_one_leaves_nothing bar_on_a_terminal clone_rename_and_destroy_take_the_login_along

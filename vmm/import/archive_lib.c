@@ -22,5 +22,5 @@ int archive_lib_load(struct archive_lib *lib)
 	const char *why = library_load(soname, functions, ARRAY_SIZE(functions), lib);
 	if (why)
 		log_error("boxes and OVAs: %s; install libarchive13", why);
-	return why ? -ENOENT : 0;
+	return why ? -ENOPKG : 0;
 }

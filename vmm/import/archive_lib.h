@@ -32,7 +32,7 @@ struct archive_lib {
 #undef ARCHIVE_LIB_MEMBER
 };
 
-/* Fills in @lib; any thread. -> 0, or -ENOENT with one line logged: it is not installed. */
+/* Fills in @lib; any thread. -> 0, or -ENOPKG with one line logged: it is not installed. */
 int archive_lib_load(struct archive_lib *lib);
 
 #endif

@@ -35,7 +35,7 @@ struct box_archive {
 
 /*
  * Reads the archive @fd, which messages call @shown, from its beginning; disks go to files without a name in the directory
- * @dir. With a bar on a terminal; blocks. -> 0, or -errno after one line; box_archive_free() in any case.
+ * @dir. With a bar on a terminal; blocks. -> 0, or -errno (-ENOPKG: no libarchive) after one line; box_archive_free() in any case.
  */
 int box_archive_read(struct box_archive *box, int fd, const char *shown, const char *dir);
 void box_archive_free(struct box_archive *box);

@@ -195,7 +195,7 @@ static enum exit_status take_archive(struct import *im, int fd)
 		return EXIT_STATUS_FILE;
 	}
 	int err = box_archive_read(&box, fd, im->file, dir);
-	enum exit_status status = err == -ENOENT ? EXIT_STATUS_FAILED
+	enum exit_status status = err == -ENOPKG ? EXIT_STATUS_FAILED
 				  : err		 ? EXIT_STATUS_FILE
 						 : take_contents(im, &box);
 	box_archive_free(&box);
