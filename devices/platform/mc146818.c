@@ -67,6 +67,14 @@ enum {
 	OSCILLATOR_HZ = 32768,
 };
 
+/* Memory sizes, low byte first: in KiB above 1 MiB, in 64 KiB above 16 MiB and above 4 GiB (as PC BIOSes have them). */
+enum {
+	MEM_ABOVE_1M = 0x30, /* and a copy at 0x17 */
+	MEM_ABOVE_1M_COPY = 0x17,
+	MEM_ABOVE_16M = 0x34,
+	MEM_ABOVE_4G = 0x5b, /* three bytes */
+};
+
 #define SECOND_NS     INT64_C(1000000000)
 #define OFFSET_MAX_NS (INT64_C(4000000000) * SECOND_NS) /* 126 years, so that no sum wraps */
 
@@ -372,6 +380,24 @@ out_damaged:
 	return err;
 }
 
+/* The lowest @n bytes of what there is in such units, at most their maximum. */
+static void note(struct mc146818 *r, unsigned int reg, unsigned int n, uint64_t units)
+{
+	units = MIN(units, (UINT64_C(1) << 8 * n) - 1);
+	for (unsigned int i = 0; i < n; i++)
+		r->regs[reg + i] = (uint8_t)(units >> 8 * i);
+}
+
+static void note_memory(struct mc146818 *r, uint64_t low, uint64_t high)
+{
+	if (!low)
+		return;
+	note(r, MEM_ABOVE_1M, 2, (MAX(low, MIB) - MIB) / KIB);
+	note(r, MEM_ABOVE_1M_COPY, 2, (MAX(low, MIB) - MIB) / KIB);
+	note(r, MEM_ABOVE_16M, 2, (MAX(low, 16 * MIB) - 16 * MIB) / (64 * KIB));
+	note(r, MEM_ABOVE_4G, 3, high / (64 * KIB));
+}
+
 static void fill_in(struct mc146818 *r, const struct device_env *env,
 		    const struct mc146818_config *cfg)
 {
@@ -391,6 +417,7 @@ static void fill_in(struct mc146818 *r, const struct device_env *env,
 	r->regs[RTC_A] = A_COLD;
 	r->regs[RTC_B] = B_COLD;
 	r->regs[RTC_D] = D_VALID;
+	note_memory(r, cfg->low_ram_bytes, cfg->high_ram_bytes);
 	r->seen_ns = guest_now_ns(r);
 }
 

@@ -13,6 +13,9 @@ struct mc146818_config {
 	/* Time of day, ns since 1970 UTC; NULL: the host's CLOCK_REALTIME. */
 	int64_t (*now_ns)(void *opaque);
 	void *opaque;
+	/* RAM below and above 4 GiB, noted where a BIOS has it; low 0: nothing is noted. */
+	uint64_t low_ram_bytes;
+	uint64_t high_ram_bytes;
 };
 
 extern const struct device_ops mc146818_ops;

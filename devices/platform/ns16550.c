@@ -185,6 +185,7 @@ static void fill_in(struct ns16550 *u, const struct device_env *env,
 		    const struct ns16550_config *cfg)
 {
 	u->chardev = cfg->chardev;
+	u->eager = cfg->eager;
 	u->line = (struct irq_line){ .chip = env->irq, .gsi = cfg->gsi };
 	u->range = (struct bus_range){
 		.base = cfg->port,

@@ -11,7 +11,7 @@
  * Bytes from the host go into the `rx` ring, which is the receive FIFO with more room than the
  * chip's 16 bytes. The guest is not sent anything before it has asserted RTS or enabled the receive
  * interrupt: what is piped into standard input waits outside while the driver probes the chip and
- * clears its FIFOs.
+ * clears its FIFOs. (An eager port waits for the FIFOs only: a BIOS turns them on and then looks.)
  *
  * Interrupts. The line is high while IIR has something to tell, and goes to an edge-triggered
  * input. THRE is pending when the transmitter has become empty, or when its interrupt is enabled
@@ -129,7 +129,8 @@ void uart_send(struct ns16550 *u, uint8_t byte)
 
 static bool receiver_is_ready(const struct ns16550 *u)
 {
-	return !u->quiet && !(u->mcr & MCR_LOOP) && ((u->mcr & MCR_RTS) || (u->ier & IER_RDI));
+	return !u->quiet && !(u->mcr & MCR_LOOP) &&
+	       ((u->mcr & MCR_RTS) || (u->ier & IER_RDI) || (u->eager && u->fcr & FCR_ENABLE));
 }
 
 static size_t on_input(struct chardev_port *p, const uint8_t *buf, size_t len)

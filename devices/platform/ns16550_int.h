@@ -71,6 +71,7 @@ struct ns16550 {
 	struct loop_timer tx_timer; /* stream, take what is in tx */
 	struct loop_task rx_task;   /* stream, rx has room again */
 	bool quiet;
+	bool eager; /* takes input without RTS */
 
 	/* Registers. */
 	uint8_t ier;

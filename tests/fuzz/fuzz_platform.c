@@ -10,7 +10,9 @@
 
 #include "devices/chardev/chardev.h"
 #include "devices/device.h"
+#include "devices/platform/acpi_pm.h"
 #include "devices/platform/event_dev.h"
+#include "devices/platform/fw_cfg.h"
 #include "devices/platform/mc146818.h"
 #include "devices/platform/ns16550.h"
 #include "devices/platform/reset_port.h"
@@ -18,17 +20,19 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/core/bus.h"
+#include "vmm/core/guestmem.h"
 #include "vmm/core/loop.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { UART, RTC, EVENTS, RESET, CHIPS };
-enum { STEP_BYTES = 4 };
+enum { UART, RTC, EVENTS, RESET, FILES, PM, CHIPS };
+enum { STEP_BYTES = 4, RAM_BYTES = 4096 };
 #define VALUE_BYTES ((size_t)32) /* of a property that come from the input */
 #define EVENTS_GPA  UINT64_C(0xfed00000)
 
-static const struct device_ops *const chip_ops[CHIPS] = { &ns16550_ops, &mc146818_ops,
-							  &event_dev_ops, &reset_port_ops };
+static const struct device_ops *const chip_ops[CHIPS] = { &ns16550_ops,	  &mc146818_ops,
+							  &event_dev_ops, &reset_port_ops,
+							  &fw_cfg_ops,	  &acpi_pm_ops };
 
 struct world {
 	struct device_env env;
@@ -40,6 +44,10 @@ struct world {
 	struct mc146818_config rtc;
 	struct event_dev_config events;
 	struct reset_port_config reset;
+	struct fw_cfg_config files;
+	struct acpi_pm_config pm;
+	struct guestmem mem;
+	uint8_t ram[RAM_BYTES];
 	const void *configs[CHIPS];
 	struct device *chips[CHIPS];
 };
@@ -86,10 +94,16 @@ static void world_create(struct world *w)
 	w->env.power_off = w->env.reset = nothing;
 	w->stream.ops = &ops;
 	w->now_ns = INT64_C(1795391998) * 1000000000;
-	w->uart = (struct ns16550_config){ 0x3f8, 4, &w->stream };
-	w->rtc = (struct mc146818_config){ 0x70, 8, now_ns, w };
+	w->uart = (struct ns16550_config){ .port = 0x3f8, .gsi = 4, .chardev = &w->stream };
+	w->rtc = (struct mc146818_config){ .port = 0x70, .gsi = 8, .now_ns = now_ns, .opaque = w };
 	w->events = (struct event_dev_config){ EVENTS_GPA, 9 };
 	w->reset = (struct reset_port_config){ 0x64, 0xcf9 };
+	w->files = (struct fw_cfg_config){ 0x510, 2 };
+	w->pm = (struct acpi_pm_config){ 0x600 };
+	must(!guestmem_add(&w->mem, 0, sizeof(w->ram), w->ram));
+	w->env.mem = &w->mem;
+	w->configs[FILES] = &w->files;
+	w->configs[PM] = &w->pm;
 	w->configs[UART] = &w->uart;
 	w->configs[RTC] = &w->rtc;
 	w->configs[EVENTS] = &w->events;
@@ -126,13 +140,14 @@ static void turn(struct world *w)
 
 static void put_fuzzed(struct state_writer *w, const uint8_t *p, size_t len)
 {
-	static const char *const names[] = { "ier",	    "fcr",	"lcr",	     "mcr",
-					     "msr",	    "scr",	"divisor",   "overrun",
-					     "index",	    "received", "unsent",    "registers",
-					     "seen-ns",	    "pending",	"offset-ns", "sleep-type",
-					     "thre-pending" };
-	static const size_t sizes[ARRAY_SIZE(names)] = { 4, 4, 4,   4, 4, 4, 4, 4, 4,
-							 0, 0, 128, 8, 4, 8, 4, 4 };
+	static const char *const names[] = { "ier",	     "fcr",	 "lcr",	      "mcr",
+					     "msr",	     "scr",	 "divisor",   "overrun",
+					     "index",	     "received", "unsent",    "registers",
+					     "seen-ns",	     "pending",	 "offset-ns", "sleep-type",
+					     "thre-pending", "key",	 "offset",    "dma-high",
+					     "enable",	     "control" };
+	static const size_t sizes[ARRAY_SIZE(names)] = { 4,   4, 4, 4, 4, 4, 4, 4, 4, 0, 0,
+							 128, 8, 4, 8, 4, 4, 4, 4, 4, 4, 4 };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		uint8_t value[4096] = { 0 };
 		size_t size = sizes[i];
@@ -180,13 +195,14 @@ static void restore(struct world *w, int i, const uint8_t *p, size_t len)
 
 static void touch(struct world *w, const uint8_t *s)
 {
-	static const uint16_t ports[] = { 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd,
-					  0x3fe, 0x3ff, 0x70,  0x71,  0x64,  0xcf9 };
+	static const uint16_t ports[] = { 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe,
+					  0x3ff, 0x70,	0x71,  0x64,  0xcf9, 0x510, 0x511,
+					  0x514, 0x518, 0x600, 0x602, 0x603, 0x604 };
 	uint64_t v;
 	unsigned int size = 1U << (s[3] & 3);
 	if (s[1] < 0xc0)
 		for (int n = s[3] >> 2; n >= 0; n--) /* bursts, as drivers make them */
-			bus_write(w->env.pio, ports[s[1] % ARRAY_SIZE(ports)], s[3] & 3 ? 1 : size,
+			bus_write(w->env.pio, ports[s[1] % ARRAY_SIZE(ports)], s[3] & 2 ? 1 : size,
 				  s[2]);
 	else if (s[1] < 0xe0)
 		bus_read(w->env.pio, ports[s[2] % ARRAY_SIZE(ports)], size, &v);
@@ -212,6 +228,13 @@ static void step(struct world *w, const uint8_t *s, size_t left)
 	case 6: event_dev_power_button(w->chips[EVENTS]); break;
 	case 7: restore(w, s[1] % CHIPS, NULL, 0); break;
 	case 8: restore(w, s[1] % CHIPS, s, left); break;
+	case 10: /* a request of the firmware's, and perhaps its address */
+		memcpy(w->ram + s[1], s, MIN(left, (size_t)16));
+		bus_write(w->env.pio, 0x518, 4, (uint32_t)s[1] << 24 | (uint32_t)s[2] << 31);
+		break;
+	case 11:
+		(void)fw_cfg_add_file(w->chips[FILES], &"f"[s[1] & 1], s, MIN(left, (size_t)s[2]));
+		break;
 	case 9: {
 		struct device *d = w->chips[s[1] % CHIPS];
 		must(!d->ops->quiesce(d));

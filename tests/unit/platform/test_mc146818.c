@@ -4,6 +4,7 @@
 
 #include "devices/platform/rtc_time.h"
 #include "tests/unit/platform/machine.h"
+#include "vmm/base/checked.h"
 
 enum { PORT = 0x70, GSI = 8 };
 #define SECOND INT64_C(1000000000)
@@ -387,7 +388,35 @@ TEST(without_a_clock_of_its_own_it_shows_the_hosts)
 	teardown();
 }
 
-TEST_MAIN(T(date_is_the_hosts_in_bcd), T(binary_and_12_hours_are_options),
+static unsigned int number(uint8_t reg, unsigned int bytes)
+{
+	unsigned int v = 0;
+	while (bytes--)
+		v = v << 8 | rd((uint8_t)(reg + bytes));
+	return v;
+}
+
+TEST(memory_sizes_are_where_a_bios_looks_and_only_when_asked_for)
+{
+	setup();
+	CHECK_EQ(number(0x34, 2) | number(0x5b, 3) | number(0x30, 2), 0);
+	rtc->ops->destroy(rtc);
+	struct mc146818_config sized = config;
+	sized.low_ram_bytes = 3 * GIB;
+	sized.high_ram_bytes = 5 * GIB;
+	rtc = machine_add(&m, &mc146818_ops, &sized);
+	CHECK_EQ(number(0x30, 2), 0xffff); /* as much as it can say */
+	CHECK_EQ(number(0x17, 2), 0xffff);
+	CHECK_EQ(number(0x34, 2), (3 * GIB - 16 * MIB) / (64 * KIB));
+	CHECK_EQ(number(0x5b, 3), 5 * GIB / (64 * KIB));
+	rtc = machine_round_trip(&m, rtc, &sized);
+	rtc->ops->reset(rtc);
+	CHECK_EQ(number(0x5b, 3), 5 * GIB / (64 * KIB));
+	teardown();
+}
+
+TEST_MAIN(T(memory_sizes_are_where_a_bios_looks_and_only_when_asked_for),
+	  T(date_is_the_hosts_in_bcd), T(binary_and_12_hours_are_options),
 	  T(update_in_progress_is_told_only_at_the_end_of_a_second),
 	  T(time_can_be_set_and_goes_on_from_there),
 	  T(stopped_clock_stands_still_and_holds_what_is_written),

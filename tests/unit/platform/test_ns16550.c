@@ -22,7 +22,7 @@ struct fake_stream {
 static struct machine m;
 static struct device *uart;
 static struct fake_stream stream;
-static const struct ns16550_config config = { PORT, GSI, &stream.base };
+static const struct ns16550_config config = { .port = PORT, .gsi = GSI, .chardev = &stream.base };
 
 static size_t stream_write(struct chardev *c, const uint8_t *buf, size_t len)
 {
@@ -608,9 +608,28 @@ TEST(taken_port_is_an_error)
 	teardown();
 }
 
-TEST_MAIN(T(registers_after_power_on), T(registers_keep_what_the_chip_keeps),
-	  T(divisor_hides_behind_dlab), T(wide_accesses_touch_nothing),
-	  T(line_of_text_is_one_write_to_the_stream),
+TEST(eager_port_takes_input_once_its_fifos_are_on)
+{
+	setup();
+	CHECK_EQ(type("a"), 0);
+	outb(&m, IIR, 0x01);
+	CHECK_EQ(type("a"), 0); /* RTS is still to come */
+	uart->ops->destroy(uart);
+	struct ns16550_config eager = config;
+	eager.eager = true;
+	uart = machine_add(&m, &ns16550_ops, &eager);
+	CHECK_EQ(type("a"), 0);
+	outb(&m, IIR, 0x01);
+	CHECK_EQ(type("a"), 1);
+	CHECK_EQ(inb(&m, DATA), 'a');
+	outb(&m, MCR, LOOP);
+	CHECK_EQ(type("a"), 0);
+	teardown();
+}
+
+TEST_MAIN(T(eager_port_takes_input_once_its_fifos_are_on), T(registers_after_power_on),
+	  T(registers_keep_what_the_chip_keeps), T(divisor_hides_behind_dlab),
+	  T(wide_accesses_touch_nothing), T(line_of_text_is_one_write_to_the_stream),
 	  T(thre_interrupt_comes_when_it_is_enabled_and_goes_when_it_is_read),
 	  T(bursts_in_the_handler_need_no_further_interrupts),
 	  T(driver_that_leaves_its_handler_early_is_interrupted_again),
