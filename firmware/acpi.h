@@ -4,6 +4,10 @@
  * power management timer, no SCI and no 8259 or 8254 to look for. Addresses are those of
  * vmm/x86/layout.h.
  *
+ * Not so for a guest that a BIOS starts: that has let the 8254 tick and left the 8259 open, and a kernel that is
+ * told that neither is there dies of the first tick. It is told of both, and of the PM1 registers that go with them
+ * (devices/platform/acpi_pm.h).
+ *
  * The event device (one page at X86_EVENT_DEV_BASE, an edge on X86_EVENT_DEV_IRQ for each new
  * event) is told to the guest as a generic event device; whoever implements it follows these
  * registers:
@@ -11,6 +15,7 @@
 #ifndef FIRMWARE_ACPI_H
 #define FIRMWARE_ACPI_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vmm/core/guestmem.h"
@@ -38,20 +43,29 @@ enum {
 	ACPI_CPUS_MAX = 254,  /* a local APIC id each; 255 is everybody */
 };
 
+/* The memory of all tables, from a multiple of 64 bytes on. */
+#define ACPI_LEN UINT64_C(0x10000)
+/* Where they are without a BIOS: a guest that looks for the root pointer finds it there. */
+#define ACPI_GPA X86_FIRMWARE_BASE
+
 /* 16 bytes that no two lives of a guest share: written anew, at random, when it goes on from a snapshot, and then
  * told by ACPI_EVENT_VM_GENERATION. A page of its own, behind the tables. */
-#define ACPI_VM_GENERATION_GPA (X86_FIRMWARE_BASE + UINT64_C(0xf000))
+#define ACPI_VM_GENERATION_OFF UINT64_C(0xf000)
+#define ACPI_VM_GENERATION_GPA (ACPI_GPA + ACPI_VM_GENERATION_OFF)
 #define ACPI_VM_GENERATION_LEN 16
+
+#define ACPI_RSDP_BYTES 36
 
 struct acpi_config {
 	unsigned int ncpus; /* 1 to ACPI_CPUS_MAX; CPU i has local APIC id i */
+	uint64_t gpa; /* ACPI_LEN of RAM below 4 GiB that the memory map keeps from the guest */
+	bool bios;    /* a BIOS starts the guest, and tells it where the root pointer is */
 };
 
 /*
- * Writes all tables into guest memory in the firmware range. *rsdp_gpa is the root pointer, which
- * also is where a guest that looks for it finds it. Before the vCPUs run. -> 0, -EFAULT (no RAM
- * there).
+ * Writes all tables into guest memory; the root pointer, of ACPI_RSDP_BYTES, is the first. Before the vCPUs run.
+ * -> 0, -EFAULT (no RAM there), -ENOMEM.
  */
-int acpi_install(const struct guestmem *gm, const struct acpi_config *cfg, uint64_t *rsdp_gpa);
+int acpi_install(const struct guestmem *gm, const struct acpi_config *cfg);
 
 #endif

@@ -45,13 +45,16 @@ static void pci_osc(struct aml *a)
 	aml_close(a);
 }
 
-/* The host bridge: one bus, one window of memory, no port space, and no INTx: all devices have
+/* The host bridge: one bus, one window of memory, one more where a BIOS puts BARs, no port space, and no INTx: all devices have
  * MSI-X. */
-static void pci_host(struct aml *a)
+static void pci_host(struct aml *a, bool bios)
 {
 	struct aml_crs crs = { .len_bytes = 0 };
 	aml_crs_bus_window(&crs, 0, 0);
 	aml_crs_memory_window(&crs, (uint32_t)X86_PCI_MMIO_BASE, (uint32_t)X86_PCI_MMIO_LEN);
+	if (bios)
+		aml_crs_memory_window(&crs, (uint32_t)X86_PCI_BIOS_BASE,
+				      (uint32_t)X86_PCI_BIOS_LEN);
 	aml_device(a, "PCI0");
 	aml_name_eisaid(a, "_HID", "PNP0A08");
 	aml_name_eisaid(a, "_CID", "PNP0A03");
@@ -107,9 +110,9 @@ static void power_button(struct aml *a)
 
 /* Where the identifier of this life of the guest is (Virtual Machine Generation ID, Microsoft, 2012): a new one
  * makes the guest reseed its random numbers. */
-static void vm_generation(struct aml *a)
+static void vm_generation(struct aml *a, uint64_t gpa)
 {
-	static const uint64_t address[] = { ACPI_VM_GENERATION_GPA, 0 }; /* low half, high half */
+	const uint64_t address[] = { gpa, 0 }; /* low half, high half */
 	aml_device(a, "VMGI");
 	aml_name_string(a, "_HID", "CHRM0001");
 	aml_name_string(a, "_CID", "VM_Gen_Counter");
@@ -155,12 +158,12 @@ void acpi_dsdt_build(struct aml *a, const struct acpi_config *cfg)
 {
 	static const uint64_t s5[] = { ACPI_SLEEP_TYPE_S5, 0, 0, 0 };
 	aml_scope(a, "\\_SB");
-	pci_host(a);
+	pci_host(a, cfg->bios);
 	motherboard(a);
 	uart(a);
 	rtc(a);
 	power_button(a);
-	vm_generation(a);
+	vm_generation(a, cfg->gpa + ACPI_VM_GENERATION_OFF);
 	event_device(a);
 	for (unsigned int i = 0; i < cfg->ncpus; i++)
 		cpu(a, i);

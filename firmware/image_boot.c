@@ -307,9 +307,9 @@ int image_boot_find(struct blk_node *disk, const struct image_boot_config *cfg,
 	if (err)
 		return err;
 	err = find(&s, out);
-	if (err)
+	if (err && (err != -ENOENT || !cfg->none_is_fine))
 		complain(&s, err);
-	else
+	if (!err)
 		err = make_cmdline(&s, cfg, out);
 	if (!err) {
 		describe(&s, out);

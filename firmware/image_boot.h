@@ -31,6 +31,7 @@ struct image_boot_config {
 		*console; /* "ttyS0", "hvc0": made the system console; NULL: as the image has it */
 	enum image_boot_quiet quiet;
 	const char *append; /* more for the end of the command line; NULL: none */
+	bool none_is_fine;  /* -ENOENT is not logged */
 };
 
 enum { IMAGE_BOOT_NAME_CHARS = 1024, IMAGE_BOOT_DESCRIPTION_CHARS = 2048 };

@@ -21,8 +21,6 @@
 #include "vmm/base/endian.h"
 
 enum {
-	ENTRY_BYTES = 24, /* 5.2.2 */
-	STRUCTURES_OFF = 32,
 	PRODUCT_CHARS_MAX = 64,
 	CREDENTIAL_NAME_MAX = 255,
 
@@ -108,34 +106,40 @@ static void put_end(struct out *o)
 static void put_entry_point(uint8_t *p, size_t structures_bytes)
 {
 	memcpy(p, "_SM3_", 5);
-	p[6] = ENTRY_BYTES;
+	p[6] = SMBIOS_ENTRY_BYTES;
 	p[7] = 3; /* 3.6.0 */
 	p[8] = 6;
 	p[10] = 1; /* revision of this entry point */
 	put_le32(p + 12, (uint32_t)structures_bytes);
-	put_le64(p + 16, FIRMWARE_SMBIOS_GPA + STRUCTURES_OFF);
+	put_le64(p + 16, FIRMWARE_SMBIOS_GPA + SMBIOS_STRUCTURES_OFF);
 	uint8_t sum = 0;
-	for (unsigned int i = 0; i < ENTRY_BYTES; i++)
+	for (unsigned int i = 0; i < SMBIOS_ENTRY_BYTES; i++)
 		sum += p[i];
 	p[5] = (uint8_t)-sum;
 }
 
-int smbios_install(const struct smbios *s, const struct guestmem *gm, const char *product,
-		   const uint8_t uuid[SMBIOS_UUID_BYTES])
+int smbios_build(const struct smbios *s, const char *product, const uint8_t uuid[SMBIOS_UUID_BYTES],
+		 uint8_t **out, size_t *len_bytes)
 {
-	static_assert(STRUCTURES_OFF + SMBIOS_OEM_BYTES_MAX + 512 <= FIRMWARE_SMBIOS_LEN,
+	static_assert(SMBIOS_STRUCTURES_OFF + SMBIOS_OEM_BYTES_MAX + 512 <= FIRMWARE_SMBIOS_LEN,
 		      "the fixed structures need less than 512 bytes");
-	struct out o = { .buf = calloc(1, FIRMWARE_SMBIOS_LEN), .len_bytes = STRUCTURES_OFF };
+	struct out o = { .buf = calloc(1, FIRMWARE_SMBIOS_LEN),
+			 .len_bytes = SMBIOS_STRUCTURES_OFF };
 	if (!o.buf)
 		return -ENOMEM;
 	put_bios(&o);
 	put_system(&o, *product ? product : "charmvm", uuid);
 	put_oem_strings(&o, s);
 	put_end(&o);
-	put_entry_point(o.buf, o.len_bytes - STRUCTURES_OFF);
-	int err = guestmem_write(gm, FIRMWARE_SMBIOS_GPA, o.buf, o.len_bytes);
-	free(o.buf);
-	return err;
+	put_entry_point(o.buf, o.len_bytes - SMBIOS_STRUCTURES_OFF);
+	*out = o.buf;
+	*len_bytes = o.len_bytes;
+	return 0;
+}
+
+int smbios_install(const struct guestmem *gm, const uint8_t *built, size_t len_bytes)
+{
+	return guestmem_write(gm, FIRMWARE_SMBIOS_GPA, built, len_bytes);
 }
 
 static bool printable(const char *s, size_t len_bytes)

@@ -16,6 +16,9 @@ enum {
 	SMBIOS_OEM_BYTES_MAX =
 		0xf000, /* all of them, with their NULs: the firmware range is small */
 	SMBIOS_UUID_BYTES = 16,
+
+	SMBIOS_ENTRY_BYTES = 24,    /* the entry point is the start of what is built (5.2.2) */
+	SMBIOS_STRUCTURES_OFF = 32, /* and the structures follow */
 };
 
 /* What is told to the guest. Zero it, then add; smbios_clear() frees it. */
@@ -38,12 +41,15 @@ int smbios_add_oem_string(struct smbios *s, const char *string);
 int smbios_add_credential(struct smbios *s, const char *name, const void *data, size_t len_bytes);
 
 /*
- * Writes entry point and structures into guest memory. @product: the machine's name, for
- * /sys/class/dmi/id/product_name; cut at 64 characters. @uuid in the order of RFC 4122.
- * Before the vCPUs run. -> 0, -ENOMEM, -EFAULT (no RAM there).
+ * Entry point and structures, as they are at their place in guest memory; a BIOS puts them elsewhere and mends the
+ * entry point. @product: the machine's name, for /sys/class/dmi/id/product_name; cut at 64 characters.
+ * @uuid in the order of RFC 4122. -> 0 and *out, to be freed; -ENOMEM.
  */
-int smbios_install(const struct smbios *s, const struct guestmem *gm, const char *product,
-		   const uint8_t uuid[SMBIOS_UUID_BYTES]);
+int smbios_build(const struct smbios *s, const char *product, const uint8_t uuid[SMBIOS_UUID_BYTES],
+		 uint8_t **out, size_t *len_bytes);
+
+/* What was built, to its place. Before the vCPUs run. -> 0, -EFAULT (no RAM there). */
+int smbios_install(const struct guestmem *gm, const uint8_t *built, size_t len_bytes);
 
 void smbios_clear(struct smbios *s);
 

@@ -326,6 +326,25 @@ static int opt_cpu(void *opaque, const char *v)
 	return -EINVAL;
 }
 
+static int opt_firmware(void *opaque, const char *v)
+{
+	static const char *const names[] = {
+		[CONFIG_FIRMWARE_AUTO] = "auto",
+		[CONFIG_FIRMWARE_NONE] = "none",
+		[CONFIG_FIRMWARE_BIOS] = "bios",
+	};
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(v, names[i]) != 0)
+			continue;
+		((struct machine_config *)opaque)->firmware = (enum config_firmware)i;
+		return 0;
+	}
+	log_error("--firmware %s: 'bios' (the disk's boot loader), 'none' (the kernel inside), or "
+		  "'auto' (a BIOS where there is no kernel inside)",
+		  v);
+	return -EINVAL;
+}
+
 static int opt_version(void *opaque, const char *v)
 {
 	(void)v;
@@ -365,6 +384,9 @@ static const struct option_spec run_options[] = {
 	  opt_discard },
 	{ "on-disk-error", 0, "WHAT", "'stop' or 'report' [stop where the host has no room]",
 	  opt_on_disk_error },
+	{ "firmware", 0, "KIND",
+	  "'bios' runs the disk's boot loader, 'none' the kernel inside [auto: bios without one]",
+	  opt_firmware },
 	{ "kernel", 'k', "FILE", "boot this bzImage or PVH ELF instead of the image's kernel",
 	  opt_kernel },
 	{ "initrd", 0, "FILE", "the initial RAM disk for --kernel", opt_initrd },
@@ -453,6 +475,11 @@ static int check_whole(struct machine_config *cfg)
 	}
 	if (cfg->discard && !cfg->from) {
 		log_error("--discard goes with --from NAME: a boot drops nothing");
+		return -EINVAL;
+	}
+	if (cfg->firmware == CONFIG_FIRMWARE_BIOS && (cfg->kernel || cfg->append)) {
+		log_error("--firmware bios leaves the kernel and its command line to the disk's "
+			  "boot loader: leave out --kernel and --append");
 		return -EINVAL;
 	}
 	if (cfg->initrd && !cfg->kernel) {

@@ -31,6 +31,13 @@ enum config_cloud_init {
 	CLOUD_INIT_OFF,
 };
 
+/* What starts the guest. */
+enum config_firmware {
+	CONFIG_FIRMWARE_AUTO, /* we, or a BIOS where no kernel is found in the image */
+	CONFIG_FIRMWARE_NONE, /* we */
+	CONFIG_FIRMWARE_BIOS,
+};
+
 struct disk_config {
 	const char *path;
 	bool read_only;
@@ -63,6 +70,7 @@ struct machine_config {
 	bool throw_away; /* with it: the image is left alone, others may use it; writes go to an overlay */
 	bool discard; /* what the disk has and no snapshot has may be dropped for it */
 
+	enum config_firmware firmware;
 	const char *kernel;
 	const char *initrd;
 	const char

@@ -263,10 +263,11 @@ static enum exit_status create_cold(struct machine *m)
 {
 	if (x86_cpuid_apply(&m->kvm, m->vcpus, m->cfg->cpu) || machine_save_cold(m))
 		return EXIT_STATUS_FAILED;
-	/* What is in the image decides whether there is a device more. */
-	enum exit_status status = machine_load_boot(m);
+	/* What is in the image decides which devices there are. */
+	enum exit_status status = machine_choose_firmware(m);
 	status = status ? status : add_seed(m);
-	return status ? status : machine_create_devices(m);
+	status = status ? status : machine_create_devices(m);
+	return status ? status : machine_load_boot(m);
 }
 
 static enum exit_status create(struct machine *m)
@@ -309,6 +310,7 @@ void machine_destroy(struct machine *m)
 	if (!m)
 		return;
 	machine_destroy_devices(m);
+	machine_forget_kernel(m);
 	loop_task_cancel(m->hosts->loop, &m->hold);
 	vcpus_destroy(m->vcpus);
 	kvm_irqs_destroy(m->irqs);

@@ -2,11 +2,15 @@
 /* Getting the guest started: firmware tables, kernel, first registers. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "devices/block/block.h"
 #include "firmware/acpi.h"
+#include "firmware/bios.h"
 #include "firmware/boot.h"
+#include "firmware/boot_sector.h"
 #include "firmware/image_boot.h"
 #include "firmware/reset_vector.h"
 #include "firmware/smbios.h"
@@ -50,18 +54,28 @@ static enum exit_status source_from_files(const struct machine_config *cfg, stru
  */
 static const char no_early_pci[] = "pci=noearly";
 
-static enum exit_status source_from_image(struct machine *m, struct boot_source *s)
+static int find_kernel(struct machine *m, bool none_is_fine, struct image_boot *out)
 {
 	char append[BOOT_CMDLINE_MAX + sizeof(no_early_pci) + 1];
 	snprintf(append, sizeof(append), "%s %s", no_early_pci,
 		 m->cfg->append ? m->cfg->append : "");
-	const struct image_boot_config cfg = { .console = "ttyS0", .append = append };
-	int err = image_boot_find(m->hosts->disks[0], &cfg, &s->image);
-	if (err)
+	const struct image_boot_config cfg = { .console = "ttyS0",
+					       .append = append,
+					       .none_is_fine = none_is_fine };
+	return image_boot_find(m->hosts->disks[0], &cfg, out);
+}
+
+static enum exit_status source_from_image(struct machine *m, struct boot_source *s)
+{
+	if (m->kernel) {
+		s->image = *m->kernel;
+		free(m->kernel); /* what it held is the source's now */
+		m->kernel = NULL;
+	} else if (find_kernel(m, false, &s->image)) {
 		return EXIT_STATUS_FILE;
+	}
 	log_info("%s", s->image.description);
 	log_info("command line: %s", s->image.cmdline);
-	m->image_has_cloud_init = s->image.cloud_init;
 	s->config.kernel_name = s->image.kernel_name;
 	s->config.kernel = s->image.kernel.data;
 	s->config.kernel_bytes = s->image.kernel.len_bytes;
@@ -69,6 +83,74 @@ static enum exit_status source_from_image(struct machine *m, struct boot_source 
 	s->config.initrd_bytes = s->image.initrd.len_bytes;
 	s->config.cmdline = s->image.cmdline;
 	return EXIT_STATUS_OK;
+}
+
+/* ---- who starts the guest ---- */
+
+static enum exit_status disk_is_bootable(struct machine *m, bool *bootable)
+{
+	struct blk_node *disk = m->hosts->disks[0];
+	int err = boot_sector_find(disk, bootable);
+	if (!err)
+		return EXIT_STATUS_OK;
+	log_error("%s: its first sector cannot be read: %s", blk_name(disk), strerror(-err));
+	return EXIT_STATUS_FILE;
+}
+
+static enum exit_status choose_bios(struct machine *m, bool bootable)
+{
+	if (!bootable) {
+		log_error("%s: nothing that a BIOS could start: its first sector has no boot "
+			  "code; without --firmware bios the kernel inside is booted",
+			  blk_name(m->hosts->disks[0]));
+		return EXIT_STATUS_FILE;
+	}
+	m->bios = true;
+	return EXIT_STATUS_OK;
+}
+
+static enum exit_status choose_by_image(struct machine *m, bool bootable)
+{
+	struct image_boot *k = calloc(1, sizeof(*k));
+	int err = k ? find_kernel(m, bootable, k) : -ENOMEM;
+	if (!k)
+		log_error("out of memory");
+	if (!err) {
+		m->kernel = k;
+		m->image_has_cloud_init = k->cloud_init;
+		return EXIT_STATUS_OK;
+	}
+	free(k);
+	if (err != -ENOENT || !bootable)
+		return EXIT_STATUS_FILE;
+	log_info("%s: no kernel inside; a BIOS starts its boot sector",
+		 blk_name(m->hosts->disks[0]));
+	if (m->cfg->append)
+		log_warn("--append is not used: the disk's boot loader has its own command line");
+	m->bios = true;
+	return EXIT_STATUS_OK;
+}
+
+enum exit_status machine_choose_firmware(struct machine *m)
+{
+	bool bootable = false;
+	if (m->cfg->kernel)
+		return EXIT_STATUS_OK;
+	if (m->cfg->firmware == CONFIG_FIRMWARE_NONE)
+		return choose_by_image(m, false);
+	enum exit_status status = disk_is_bootable(m, &bootable);
+	if (status)
+		return status;
+	return m->cfg->firmware == CONFIG_FIRMWARE_BIOS ? choose_bios(m, bootable)
+							: choose_by_image(m, bootable);
+}
+
+void machine_forget_kernel(struct machine *m)
+{
+	if (m->kernel)
+		image_boot_release(m->kernel);
+	free(m->kernel);
+	m->kernel = NULL;
 }
 
 static void source_release(struct boot_source *s)
@@ -98,7 +180,8 @@ static int add_credential(struct smbios *s, const char *name, const char *value)
 	return smbios_add_credential(s, name, value, strlen(value));
 }
 
-static int install_smbios(const struct machine *m)
+/* -> 0 and *out, to be freed. */
+static int build_smbios(const struct machine *m, uint8_t **out, size_t *len_bytes)
 {
 	const struct backends *hosts = m->hosts;
 	struct smbios s = { 0 };
@@ -116,9 +199,14 @@ static int install_smbios(const struct machine *m)
 			  : add_credential(&s, "charmvm.ssh_host_ed25519_key",
 					   hosts->keys.host_private);
 	}
-	err = err ? err : smbios_install(&s, &m->ram.mem, hosts->record.name, uuid);
+	err = err ? err : smbios_build(&s, hosts->record.name, uuid, out, len_bytes);
 	smbios_clear(&s);
 	return err;
+}
+
+static uint64_t acpi_gpa(const struct machine *m)
+{
+	return m->bios ? bios_acpi_gpa(&m->ram.mem) : ACPI_GPA;
 }
 
 int machine_new_generation(struct machine *m)
@@ -126,19 +214,35 @@ int machine_new_generation(struct machine *m)
 	uint8_t id[ACPI_VM_GENERATION_LEN];
 	if (getrandom(id, sizeof(id), 0) != sizeof(id))
 		return -errno;
-	return guestmem_write(&m->ram.mem, ACPI_VM_GENERATION_GPA, id, sizeof(id));
+	return guestmem_write(&m->ram.mem, acpi_gpa(m) + ACPI_VM_GENERATION_OFF, id, sizeof(id));
 }
 
-static int install_tables(struct machine *m, uint64_t *rsdp_gpa)
+static int install_acpi(struct machine *m)
 {
-	const struct acpi_config acpi = { .ncpus = m->cfg->cpus };
-	int err = acpi_install(&m->ram.mem, &acpi, rsdp_gpa);
-	err = err ? err : machine_new_generation(m);
-	err = err ? err : install_smbios(m);
-	err = err ? err : reset_vector_install(&m->ram.mem);
+	const struct acpi_config acpi = { .ncpus = m->cfg->cpus,
+					  .gpa = acpi_gpa(m),
+					  .bios = m->bios };
+	int err = acpi_install(&m->ram.mem, &acpi);
+	return err ? err : machine_new_generation(m);
+}
+
+static int complain_of_tables(int err)
+{
 	if (err)
 		log_error("cannot write the firmware's tables: %s", strerror(-err));
 	return err;
+}
+
+static int install_tables(struct machine *m)
+{
+	uint8_t *smbios = NULL;
+	size_t len;
+	int err = install_acpi(m);
+	err = err ? err : build_smbios(m, &smbios, &len);
+	err = err ? err : smbios_install(&m->ram.mem, smbios, len);
+	err = err ? err : reset_vector_install(&m->ram.mem);
+	free(smbios);
+	return complain_of_tables(err);
 }
 
 static int set_first_registers(const struct machine *m, const struct boot_entry *e)
@@ -155,13 +259,13 @@ static int set_first_registers(const struct machine *m, const struct boot_entry 
 	return x86_cpu_set_boot_regs(vcpus_fd(m->vcpus, 0), &regs);
 }
 
-enum exit_status machine_load_boot(struct machine *m)
+static enum exit_status load_kernel(struct machine *m)
 {
-	struct boot_source s = { 0 };
+	struct boot_source s = { .config = { .rsdp_gpa = ACPI_GPA } };
 	struct boot_entry entry;
 	enum exit_status status =
 		m->cfg->kernel ? source_from_files(m->cfg, &s) : source_from_image(m, &s);
-	if (!status && install_tables(m, &s.config.rsdp_gpa))
+	if (!status && install_tables(m))
 		status = EXIT_STATUS_FAILED;
 	if (!status && boot_load(&m->ram.mem, &s.config, &entry))
 		status = EXIT_STATUS_FILE;
@@ -169,4 +273,21 @@ enum exit_status machine_load_boot(struct machine *m)
 		status = EXIT_STATUS_FAILED;
 	source_release(&s);
 	return status;
+}
+
+static enum exit_status load_bios(struct machine *m)
+{
+	uint8_t *smbios = NULL;
+	size_t len;
+	int err = install_acpi(m);
+	err = err ? err : build_smbios(m, &smbios, &len);
+	enum exit_status status =
+		complain_of_tables(err) ? EXIT_STATUS_FAILED : machine_load_bios(m, smbios, len);
+	free(smbios);
+	return status;
+}
+
+enum exit_status machine_load_boot(struct machine *m)
+{
+	return m->bios ? load_bios(m) : load_kernel(m);
 }

@@ -9,7 +9,9 @@
 
 #include "devices/block/block.h"
 #include "devices/pci/pci.h"
+#include "devices/platform/acpi_pm.h"
 #include "devices/platform/event_dev.h"
+#include "devices/platform/fw_cfg.h"
 #include "devices/platform/mc146818.h"
 #include "devices/platform/ns16550.h"
 #include "devices/platform/reset_port.h"
@@ -29,7 +31,7 @@ enum slot {
 	SLOT_NET = 1,
 	SLOT_CHANNELS = 2,
 	SLOT_RNG = 3,
-	SLOT_DISK = 8,				  /* and up, CONFIG_DISKS_MAX of them */
+	SLOT_DISK = MACHINE_SLOT_DISK,		  /* and up, CONFIG_DISKS_MAX of them */
 	SLOT_SEED = SLOT_DISK + CONFIG_DISKS_MAX, /* behind them, so that the first is /dev/vda */
 };
 
@@ -69,16 +71,34 @@ static int add_platform(struct machine *m)
 {
 	const struct event_dev_config event = { .gpa = X86_EVENT_DEV_BASE,
 						.gsi = X86_EVENT_DEV_IRQ };
-	const struct mc146818_config rtc = { .port = X86_RTC_PORT, .gsi = X86_RTC_IRQ };
+	uint64_t low = MIN(m->cfg->mem_bytes, X86_LOW_RAM_MAX);
+	const struct mc146818_config rtc = { .port = X86_RTC_PORT,
+					     .gsi = X86_RTC_IRQ,
+					     .low_ram_bytes = m->bios ? low : 0,
+					     .high_ram_bytes = m->cfg->mem_bytes - low };
+	/* With the ports of PCI configuration, the reset control register is theirs. */
 	const struct reset_port_config reset = { .port = X86_KEYBOARD_PORT,
-						 .control_port = X86_RESET_PORT };
+						 .control_port = m->bios ? 0 : X86_RESET_PORT };
 	const struct ns16550_config uart = { .port = X86_UART_PORT,
 					     .gsi = X86_UART_IRQ,
-					     .chardev = m->hosts->console };
+					     .chardev = m->hosts->console,
+					     .eager = m->bios };
 	int err = add(m, &event_dev_ops, "event-dev", &event, &m->event_dev);
 	err = err ? err : add(m, &mc146818_ops, "rtc", &rtc, NULL);
 	err = err ? err : add(m, &reset_port_ops, "reset-port", &reset, NULL);
 	return err ? err : add(m, &ns16550_ops, "uart", &uart, NULL);
+}
+
+/* What a BIOS needs beside what every machine has. */
+static int add_bios(struct machine *m)
+{
+	const struct fw_cfg_config files = { .port = X86_FW_CFG_PORT,
+					     .ncpus = (uint16_t)m->cfg->cpus };
+	const struct acpi_pm_config pm = { .port = X86_PM_PORT };
+	if (!m->bios)
+		return 0;
+	int err = add(m, &fw_cfg_ops, "fw-cfg", &files, &m->fw_cfg);
+	return err ? err : add(m, &acpi_pm_ops, "acpi-pm", &pm, NULL);
 }
 
 static int add_pci_host(struct machine *m)
@@ -87,6 +107,7 @@ static int add_pci_host(struct machine *m)
 		.ecam_base = X86_PCI_ECAM_BASE,
 		.mmio_base = X86_PCI_MMIO_BASE,
 		.mmio_len_bytes = X86_PCI_MMIO_LEN,
+		.config_port = m->bios ? X86_PCI_CONFIG_PORT : 0,
 		.map_rom = map_rom,
 		.map_opaque = m,
 	};
@@ -155,7 +176,11 @@ static int add_others(struct machine *m)
 
 enum exit_status machine_create_devices(struct machine *m)
 {
+	struct state_node files;
+	if (m->from.fdt) /* what it was is what it will be */
+		m->bios = !state_child(m->from, "fw-cfg", &files);
 	int err = add_platform(m);
+	err = err ? err : add_bios(m);
 	err = err ? err : add_pci_host(m);
 	err = err ? err : add_disks(m);
 	err = err ? err : add_seed(m);

@@ -15,7 +15,12 @@
 #include "vmm/snapshot/snapshot_ram.h"
 #include "vmm/x86/ram.h"
 
-enum { MACHINE_DEVICES_MAX = 32 };
+enum {
+	MACHINE_DEVICES_MAX = 32,
+	MACHINE_SLOT_DISK = 8, /* on PCI, and up: one for each disk */
+};
+
+struct image_boot;
 
 /* Why machine_run()'s loop was stopped; a later wish does not replace an earlier one. */
 enum machine_wish { WISH_NONE, WISH_POWER_OFF, WISH_RESET, WISH_QUIT, WISH_DEAD };
@@ -38,7 +43,11 @@ struct machine {
 	struct device *devices[MACHINE_DEVICES_MAX]; /* in order of creation */
 	unsigned int ndevices;
 	struct device *event_dev;
-	bool image_has_cloud_init; /* machine_load_boot() has seen it */
+	bool image_has_cloud_init; /* machine_choose_firmware() has seen it */
+	struct device *fw_cfg;	   /* with a BIOS */
+
+	bool bios;		   /* starts the guest, and not we */
+	struct image_boot *kernel; /* for the first boot, where it was found before that; or NULL */
 
 	unsigned int busy; /* devices that are on their way to quiet */
 	bool quiet;
@@ -96,6 +105,17 @@ void machine_snapshot_end(struct machine *m, bool hurry);
 /* machine_devices.c: all devices, in the order that their slots and names are promised in. */
 enum exit_status machine_create_devices(struct machine *m);
 void machine_destroy_devices(struct machine *m);
+
+/*
+ * machine_boot.c: who starts the guest, m->bios, before its devices are made: a machine with a BIOS has more of them. May run
+ * the loop (it reads the disk).
+ */
+enum exit_status machine_choose_firmware(struct machine *m);
+/* The kernel that was found for that; fine where there is none. */
+void machine_forget_kernel(struct machine *m);
+
+/* machine_bios.c: instead of a kernel: the BIOS, its files and the first registers. @smbios as smbios_build() has it. */
+enum exit_status machine_load_bios(struct machine *m, const uint8_t *smbios, size_t smbios_bytes);
 
 /* machine_boot.c: an identifier that no other life of this guest has had, where the guest looks for it. -> 0, -errno. */
 int machine_new_generation(struct machine *m);

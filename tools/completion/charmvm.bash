@@ -58,6 +58,7 @@ _charmvm() {
 		return
 		;;
 	--on-disk-error) _charmvm_one_of stop report; return ;;
+	--firmware) _charmvm_one_of auto bios none; return ;;
 	--cpu) _charmvm_one_of host baseline v3; return ;;
 	--net) _charmvm_one_of user none; return ;;
 	--agent) _charmvm_one_of on off; return ;;

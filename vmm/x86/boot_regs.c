@@ -42,6 +42,11 @@ static struct kvm_segment flat(uint16_t selector, uint8_t type, bool long_mode)
 
 static void set_mode(struct kvm_sregs *s, const struct x86_boot_regs *b)
 {
+	if (b->mode == X86_BOOT_REAL16) { /* as after reset, but for where it starts */
+		s->cs.selector = b->cs;
+		s->cs.base = (uint64_t)b->cs << 4;
+		return;
+	}
 	bool long_mode = b->mode == X86_BOOT_LINUX64;
 	struct kvm_segment data = flat(SEL_DATA, TYPE_DATA, false);
 	s->cs = flat(SEL_CODE, TYPE_CODE, long_mode);

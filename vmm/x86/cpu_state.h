@@ -27,16 +27,18 @@ extern const char x86_cpu_compatible[];
 enum x86_boot_mode {
 	X86_BOOT_PVH32,	  /* protected mode without paging, flat segments; PVH start */
 	X86_BOOT_LINUX64, /* 64-bit mode on the page tables at cr3; Linux 64-bit boot protocol */
+	X86_BOOT_REAL16,  /* real mode, at cs and rip; a BIOS */
 };
 
 struct x86_boot_regs {
 	enum x86_boot_mode mode;
+	uint16_t cs; /* Real16: a segment */
 	uint64_t rip;
 	uint64_t rbx; /* PVH: start_info */
 	uint64_t rsi; /* Linux: boot_params */
 	uint64_t rsp;
 	uint64_t cr3;	   /* Linux64 */
-	uint64_t gdt_base; /* both; entries: null, -, code (0x10), data (0x18) */
+	uint64_t gdt_base; /* not Real16; entries: null, -, code (0x10), data (0x18) */
 	uint16_t gdt_limit;
 };
 

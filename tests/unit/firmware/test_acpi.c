@@ -41,12 +41,18 @@ static const uint8_t *find_table(const struct guestmem *gm, uint64_t rsdp_gpa, c
 	return NULL;
 }
 
-static struct guestmem installed(unsigned int ncpus, uint64_t *rsdp)
+static struct guestmem installed_at(unsigned int ncpus, uint64_t gpa, bool bios)
 {
 	struct guestmem gm = guest_ram_new(2 * MIB, 0);
-	struct acpi_config cfg = { .ncpus = ncpus };
-	CHECK_EQ(acpi_install(&gm, &cfg, rsdp), 0);
+	struct acpi_config cfg = { .ncpus = ncpus, .gpa = gpa, .bios = bios };
+	CHECK_EQ(acpi_install(&gm, &cfg), 0);
 	return gm;
+}
+
+static struct guestmem installed(unsigned int ncpus, uint64_t *rsdp)
+{
+	*rsdp = ACPI_GPA;
+	return installed_at(ncpus, ACPI_GPA, false);
 }
 
 TEST(root_pointer_is_where_a_scan_finds_it_and_sums_to_zero)
@@ -128,9 +134,73 @@ TEST(most_cpus_fit_into_the_firmware_range)
 TEST(memory_without_the_firmware_range_is_an_error)
 {
 	struct guestmem gm = guest_ram_new(0x80000, 0);
-	struct acpi_config cfg = { .ncpus = 1 };
-	uint64_t rsdp;
-	CHECK_EQ(acpi_install(&gm, &cfg, &rsdp), -EFAULT);
+	struct acpi_config cfg = { .ncpus = 1, .gpa = ACPI_GPA };
+	CHECK_EQ(acpi_install(&gm, &cfg), -EFAULT);
+	guest_ram_free(&gm);
+}
+
+/* ---- for a BIOS ---- */
+
+#define BIOS_GPA UINT64_C(0x1f0000)
+
+TEST(fadt_for_a_bios_has_fixed_registers_and_is_not_hardware_reduced)
+{
+	struct guestmem gm = installed_at(1, BIOS_GPA, true);
+	const uint8_t *fadt = find_table(&gm, BIOS_GPA, "FACP");
+	CHECK(fadt);
+	CHECK_EQ(get_le32(fadt + 112) & 1u << 20, 0);
+	CHECK_EQ(get_le16(fadt + 46), X86_SCI_IRQ);
+	CHECK_EQ(get_le32(fadt + 56), X86_PM_PORT);
+	CHECK_EQ(get_le32(fadt + 64), X86_PM_PORT + 4);
+	CHECK_EQ(fadt[88], 4);
+	CHECK_EQ(fadt[89], 2);
+	CHECK_EQ(fadt[148], 1); /* I/O space */
+	CHECK_EQ(get_le64(fadt + 152), X86_PM_PORT);
+	CHECK_EQ(get_le64(fadt + 176), X86_PM_PORT + 4);
+	CHECK_EQ(get_le32(fadt + 40), get_le64(fadt + 140)); /* the DSDT, twice */
+	const uint8_t *facs = guestmem_ptr(&gm, get_le32(fadt + 36), 64);
+	CHECK(!memcmp(facs, "FACS", 4));
+	CHECK_EQ(get_le32(fadt + 36) % 64, 0);
+	guest_ram_free(&gm);
+}
+
+TEST(madt_for_a_bios_tells_of_the_8259_and_the_timers_pin)
+{
+	struct guestmem gm = installed_at(2, BIOS_GPA, true);
+	const uint8_t *madt = find_table(&gm, BIOS_GPA, "APIC");
+	unsigned int overrides = 0;
+	CHECK_EQ(get_le32(madt + 40), 1);
+	for (uint32_t off = 44; off < get_le32(madt + 4); off += madt[off + 1]) {
+		CHECK(madt[off + 1]);
+		if (madt[off] != 2)
+			continue;
+		CHECK_EQ(madt[off + 3], 0);
+		CHECK_EQ(get_le32(madt + off + 4), 2);
+		overrides++;
+	}
+	CHECK_EQ(overrides, 1);
+	guest_ram_free(&gm);
+}
+
+TEST(boot_loaders_find_the_same_tables_by_the_rsdt)
+{
+	struct guestmem gm = installed_at(1, BIOS_GPA, true);
+	const uint8_t *rsdp = guestmem_ptr(&gm, BIOS_GPA, 36);
+	const uint8_t *rsdt = table_at(&gm, get_le32(rsdp + 16));
+	const uint8_t *xsdt = table_at(&gm, get_le64(rsdp + 24));
+	CHECK(!memcmp(rsdt, "RSDT", 4));
+	CHECK_EQ((get_le32(rsdt + 4) - 36) / 4, (get_le32(xsdt + 4) - 36) / 8);
+	for (unsigned int i = 0; i < (get_le32(rsdt + 4) - 36) / 4; i++)
+		CHECK_EQ(get_le32(rsdt + 36 + 4 * i), get_le64(xsdt + 36 + 8 * i));
+	guest_ram_free(&gm);
+}
+
+TEST(tables_for_a_bios_are_nowhere_else)
+{
+	struct guestmem gm = installed_at(1, BIOS_GPA, true);
+	const uint8_t *ram = guestmem_ptr(&gm, 0, BIOS_GPA);
+	CHECK_EQ(ram[0], 0);
+	CHECK(!memcmp(ram, ram + 1, BIOS_GPA - 1));
 	guest_ram_free(&gm);
 }
 
@@ -146,12 +216,12 @@ static char *slurp(const char *path)
 }
 
 /* Disassembles, then compiles what came out: every length and every name must be right for that. */
-TEST(iasl_reads_the_dsdt_and_compiles_it_again_without_a_warning)
+static void check_with_iasl(bool bios)
 {
 	if (system("command -v iasl >/dev/null"))
 		SKIP("iasl is not installed (acpica-tools)");
-	uint64_t rsdp;
-	struct guestmem gm = installed(4, &rsdp);
+	uint64_t rsdp = bios ? BIOS_GPA : ACPI_GPA;
+	struct guestmem gm = installed_at(4, rsdp, bios);
 	const uint8_t *fadt = find_table(&gm, rsdp, "FACP");
 	const uint8_t *dsdt = table_at(&gm, get_le64(fadt + 140));
 	char dir[] = "/tmp/charmvm-acpi-XXXXXX", cmd[512];
@@ -176,6 +246,8 @@ TEST(iasl_reads_the_dsdt_and_compiles_it_again_without_a_warning)
 	CHECK(strstr(dsl, "PNP0A08"));
 	CHECK(strstr(dsl, "0xC0000000,         // Range Minimum"));
 	CHECK(strstr(dsl, "0xDFFFFFFF,         // Range Maximum"));
+	CHECK_EQ(!!strstr(dsl, "0xE0100000,         // Range Minimum"), bios);
+	CHECK_EQ(!!strstr(dsl, "0xFEBFFFFF,         // Range Maximum"), bios);
 	CHECK(strstr(dsl, "PNP0501"));
 	CHECK(strstr(dsl, "PNP0B00"));
 	CHECK(strstr(dsl, "_S5"));
@@ -186,9 +258,23 @@ TEST(iasl_reads_the_dsdt_and_compiles_it_again_without_a_warning)
 	guest_ram_free(&gm);
 }
 
+TEST(iasl_reads_the_dsdt_and_compiles_it_again_without_a_warning)
+{
+	check_with_iasl(false);
+}
+
+TEST(iasl_does_so_with_the_one_for_a_bios)
+{
+	check_with_iasl(true);
+}
+
 TEST_MAIN(T(root_pointer_is_where_a_scan_finds_it_and_sums_to_zero),
 	  T(fadt_is_hardware_reduced_with_reset_and_sleep_registers_and_no_8042),
 	  T(madt_lists_every_cpu_and_the_io_apic), T(mcfg_covers_one_bus),
 	  T(most_cpus_fit_into_the_firmware_range),
 	  T(memory_without_the_firmware_range_is_an_error),
-	  T(iasl_reads_the_dsdt_and_compiles_it_again_without_a_warning))
+	  T(fadt_for_a_bios_has_fixed_registers_and_is_not_hardware_reduced),
+	  T(madt_for_a_bios_tells_of_the_8259_and_the_timers_pin),
+	  T(boot_loaders_find_the_same_tables_by_the_rsdt), T(tables_for_a_bios_are_nowhere_else),
+	  T(iasl_reads_the_dsdt_and_compiles_it_again_without_a_warning),
+	  T(iasl_does_so_with_the_one_for_a_bios))

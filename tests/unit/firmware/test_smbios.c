@@ -15,7 +15,11 @@ static const uint8_t uuid[16] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77
 static struct guestmem installed(const struct smbios *s)
 {
 	struct guestmem gm = guest_ram_new(2 * MIB, 0);
-	CHECK_EQ(smbios_install(s, &gm, "charmed311", uuid), 0);
+	uint8_t *built;
+	size_t len;
+	CHECK_EQ(smbios_build(s, "charmed311", uuid, &built, &len), 0);
+	CHECK_EQ(smbios_install(&gm, built, len), 0);
+	free(built);
 	return gm;
 }
 

@@ -264,6 +264,22 @@ TEST(throw_away_machine_is_as_its_snapshot_and_not_as_a_file_says)
 	remove_config_dir();
 }
 
+TEST(firmware_is_one_of_three_and_a_bios_takes_no_kernel)
+{
+	CHECK_EQ(parse("-i x"), 0);
+	CHECK_EQ(cfg.firmware, CONFIG_FIRMWARE_AUTO);
+	CHECK_EQ(parse("-i x --firmware none"), 0);
+	CHECK_EQ(cfg.firmware, CONFIG_FIRMWARE_NONE);
+	CHECK_EQ(parse("-i x --firmware bios"), 0);
+	CHECK_EQ(cfg.firmware, CONFIG_FIRMWARE_BIOS);
+	CHECK_EQ(parse("-i x --firmware uefi"), -EINVAL);
+	CHECK(says("--firmware uefi: 'bios'"));
+	CHECK_EQ(parse("-i x --firmware bios --kernel k"), -EINVAL);
+	CHECK(says("leave out --kernel and --append"));
+	CHECK_EQ(parse("-i x --firmware bios --append quiet"), -EINVAL);
+	CHECK(says("leave out --kernel and --append"));
+}
+
 TEST_MAIN(T(an_image_is_all_that_is_needed),
 	  T(cloud_init_is_told_where_the_image_has_it_unless_said_otherwise),
 	  T(image_is_the_first_disk_wherever_it_stands), T(words_after_a_disk_are_its_own),
@@ -274,4 +290,5 @@ TEST_MAIN(T(an_image_is_all_that_is_needed),
 	  T(every_complaint_is_one_line),
 	  T(command_line_wins_over_the_machines_file_and_that_over_the_users),
 	  T(flags_in_a_file_are_yes_or_no), T(wrong_lines_of_a_file_are_told_with_their_number),
-	  T(throw_away_machine_is_as_its_snapshot_and_not_as_a_file_says))
+	  T(throw_away_machine_is_as_its_snapshot_and_not_as_a_file_says),
+	  T(firmware_is_one_of_three_and_a_bios_takes_no_kernel))
