@@ -19,12 +19,14 @@ DISK_INITRD=$(tests/e2e/disk_initrd.sh) || exit
 modules=$(guest-kit/fetch-kernel cloud-6.1 modules) || exit
 AGENT_INITRD=$(guest-kit/tiny-initrd --agent --modules "$modules" virtio_pci --modules "$modules" virtio_console \
 	--modules "$modules" virtio_blk) || exit
+GRUB_DISK=$(tests/e2e/grub_disk.sh "$(guest-kit/fetch-kernel cloud-6.1 vmlinuz)" "$TINY_INITRD") || exit
 VAGRANT_BOX=$(tests/e2e/vagrant_box.sh) || exit
-export TINY_INITRD COUNT_INITRD DEMO_IMAGE DISK_INITRD AGENT_INITRD VAGRANT_BOX
+export TINY_INITRD COUNT_INITRD DEMO_IMAGE DISK_INITRD AGENT_INITRD VAGRANT_BOX GRUB_DISK
 
 programs=(tests/e2e/test_errors.sh tests/e2e/test_boot.sh tests/e2e/test_smp.sh tests/e2e/test_image.sh
 	tests/e2e/test_control.sh tests/e2e/test_files.sh tests/e2e/test_snapshot.sh tests/e2e/test_disk.sh
-	tests/e2e/test_agent.sh tests/e2e/test_run.sh tests/e2e/test_demo.sh tests/e2e/test_load.sh tests/e2e/test_import_boot.sh)
+	tests/e2e/test_agent.sh tests/e2e/test_run.sh tests/e2e/test_demo.sh tests/e2e/test_load.sh tests/e2e/test_import_boot.sh
+	tests/e2e/test_bios.sh)
 tests/lab/lab usable || tests/run.sh -t 120 tests/e2e/test_errors.sh
 tests/run.sh -t 120 tests/e2e/test_import.sh
 tests/run.sh -t 400 tests/e2e/test_deb.sh

@@ -18,7 +18,7 @@
 static uint8_t *rom_new(size_t len)
 {
 	uint8_t *rom = calloc(1, len);
-	CHECK(rom);
+	CHECK(rom && len > 16);
 	for (size_t i = 0; i < len; i += KIB)
 		rom[i] = (uint8_t)(i / KIB);
 	rom[len - 16] = 0xea;

@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A disk that a BIOS boots: SeaBIOS, GRUB and Linux, with the screen and the keyboard on the console. On real KVM.
+# GRUB_DISK: made by tests/e2e/grub_disk.sh.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+disk=$work/grub.qcow2
+
+# start [OPTION...]: a machine in the background, $pid; what is typed goes to descriptor 3.
+start() {
+	: >"$work/console"
+	rm -f "$work/keys" && mkfifo "$work/keys"
+	"$charmvm" --image "$disk" --mem 256M --cpus 2 --net none --console stdio "$@" \
+		<"$work/keys" >>"$work/console" 2>>"$work/log" &
+	pid=$!
+	exec 3>"$work/keys"
+	trap 'kill -9 $pid 2>/dev/null' EXIT # of the test's own shell
+}
+# A line at the prompt, at the pace of somebody who types: a BIOS keeps few keys, and looks 18 times a second.
+enter() {
+	local i line=$1$'\r'
+	for ((i = 0; i < ${#line}; i++)); do
+		printf %s "${line:i:1}" >&3
+		sleep 0.1
+	done
+}
+screen() { sed 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\x1bc//g' "$work/console"; } # without what moves the cursor
+shows() { [ "$(screen | grep -ac "$1")" -ge "$2" ]; }			    # TEXT TIMES
+ends_well() {
+	ends_within "$1" "$pid"
+	expect $? 0 "exit status" || { cat "$work/log"; screen | tail -n 20; return 1; }
+}
+
+# Boots take their time, so this is one disk for four behaviours.
+grub_has_its_prompt_on_the_console_and_boots_linux_also_from_a_snapshot() {
+	cp "$GRUB_DISK" "$disk"
+	start --name bios -v
+	eventually 90 shows 'grub> ' 1 || { cat "$work/log"; screen | tail -n 30; return 1; }
+	shows 'SeaBIOS (version' 1 || { screen; return 1; }
+	grep -q 'no kernel inside; a BIOS starts its boot sector' "$work/log" || { cat "$work/log"; return 1; }
+	"$charmvm" snapshot save prompt bios || return
+	enter reboot
+	eventually 90 shows 'grub> ' 2 || { echo "no prompt after a reboot"; screen | tail -n 30; return 1; }
+	shows 'SeaBIOS (version' 2 || { screen; return 1; }
+	enter halt
+	ends_well 60 || return
+	start --name bios2 --from prompt --discard
+	eventually 60 "$charmvm" info bios2 >/dev/null || return
+	enter '. /l'
+	ends_well 120 || return
+	expect "$(markers)" 1 "number of boots" || { screen | tail -n 20; return 1; }
+	qemu-img check -q "$disk"
+}
+
+refused() { # STATUS PATTERN OPTION...
+	local status=$1 pattern=$2
+	shift 2
+	timeout 30 "$charmvm" --net none "$@" </dev/null >"$work/out" 2>"$work/err"
+	expect $? "$status" "exit status" || { cat "$work/err"; return 1; }
+	expect "$(grep -c "$pattern" "$work/err") of $(wc -l <"$work/err")" "1 of 1" "number of lines" ||
+		{ cat "$work/err"; return 1; }
+}
+disk_without_boot_code_says_so_in_one_line() {
+	truncate -s 16M "$work/blank.raw"
+	printf 'label: dos\ntype=83\n' | /usr/sbin/sfdisk -q "$work/blank.raw"
+	refused 3 'nothing that a BIOS could start' --image "$work/blank.raw" --firmware bios &&
+		refused 3 'no kernel inside' --image "$work/blank.raw" &&
+		refused 3 'no kernel inside' --image "$GRUB_DISK" --firmware none
+}
+
+needs_kvm && run_tests grub_has_its_prompt_on_the_console_and_boots_linux_also_from_a_snapshot \
+	disk_without_boot_code_says_so_in_one_line
