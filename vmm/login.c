@@ -102,7 +102,7 @@ static int parse(const char *text, struct login *l)
 
 int login_load(const char *dir, struct login *l)
 {
-	char path[PATH_MAX], *text;
+	char path[PATH_MAX], *text = NULL;
 	*l = (struct login){ 0 };
 	int err = *dir ? paths_join(path, dir, "login.json", NULL) : -ENOENT;
 	err = err ? err : paths_join(l->key, dir, "key", NULL);
@@ -135,7 +135,7 @@ int login_set_replaced(const char *dir)
 
 static int copy_file(const char *from, const char *to, const char *name)
 {
-	char path[PATH_MAX], *text;
+	char path[PATH_MAX], *text = NULL;
 	int err = paths_join(path, from, name, NULL);
 	err = err ? err : read_file(path, &text);
 	if (err)

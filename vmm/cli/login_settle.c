@@ -126,13 +126,15 @@ static int boxs_blob(const struct login *l, char out[PUBLIC_MAX])
 
 /* ---- a login ---- */
 
-/* @only: the one key that is offered, or NULL: all of them. */
+/* Without the user's own configuration, which could forward an agent to a stranger. @only: the one key that is offered, or NULL: all of them. */
 static int log_in(const struct record *r, const char *only, int script)
 {
 	struct ssh_setting settings[SSH_SETTINGS_MAX];
 	char words[SSH_SETTINGS_MAX][SSH_VALUE_MAX + 32];
-	char *argv[ARGV_MAX] = { "ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=60" };
-	unsigned int at = 6, n = ssh_settings(r, NULL, settings);
+	char *argv[ARGV_MAX] = {
+		"ssh", "-T", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=60"
+	};
+	unsigned int at = 8, n = ssh_settings(r, NULL, settings);
 	for (unsigned int i = 0; i < n; i++) {
 		if (only && !strcmp(settings[i].key, "IdentityFile") &&
 		    !strstr(settings[i].value, only))

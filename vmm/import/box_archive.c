@@ -155,9 +155,9 @@ static int next_block(struct reading *r, const void **buf, size_t *bytes, uint64
 
 static int read_text(struct reading *r, char **place)
 {
-	const void *buf;
-	size_t bytes;
-	uint64_t off;
+	const void *buf = NULL;
+	size_t bytes = 0;
+	uint64_t off = 0;
 	int more;
 	if (*place)
 		return refuse(r, "it has two files that say what it is ('%.200s' is one)", r->name);
@@ -180,9 +180,9 @@ static int cannot_spool(struct reading *r, int err)
 
 static int read_disk(struct reading *r)
 {
-	const void *buf;
-	size_t bytes;
-	uint64_t off;
+	const void *buf = NULL;
+	size_t bytes = 0;
+	uint64_t off = 0;
 	int more, err = 0;
 	if (box_archive_disk(r->box, r->name))
 		return refuse(r, "it has two disks called '%.200s'", r->name);
