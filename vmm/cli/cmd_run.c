@@ -76,12 +76,16 @@ static int watch_signals(struct run *r)
 	return loop_fd_add(r->loop, &r->signals);
 }
 
-/* Whoever started us is done with the machine, or was killed. */
+/* Whoever started us is done with the machine, or was killed; or has no need of the leash any more (own_machine_let_go()). */
 static void on_leash(void *opaque, uint32_t events)
 {
 	struct run *r = opaque;
+	char word;
 	(void)events;
+	bool stays = read(r->leash.fd, &word, 1) == 1;
 	loop_fd_remove(r->loop, &r->leash);
+	if (stays)
+		return;
 	r->let_go = true;
 	if (r->machine)
 		machine_quit(r->machine, EXIT_STATUS_OK);

@@ -1,36 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* charmvm run: a command in a machine of its own, which is thrown away after it. */
 /*
- * How it works. Two processes. The child is the machine, as `charmvm --image` runs one, but with every disk under an overlay
- * without a name, no console, no ports that were not asked for, and our connection as the agent's first client. The parent
- * copies in, runs the command, copies out, as exec and cp do. A pipe is the leash: when its other end closes, because we are
- * done or were killed, the machine ends at once. Nothing of it has a name but its record and socket, which go with it.
+ * How it works. Two processes. The child is the machine (own_machine.h), with every disk under an overlay without a name
+ * and no console. The parent copies in, runs the command, copies out, as exec and cp do. Nothing of the machine has a name but
+ * its record and socket, which go with it.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vmm/agent/agent_call.h"
 #include "vmm/base/checked.h"
-#include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/base/options.h"
 #include "vmm/cli/cmd_agent.h"
 #include "vmm/cli/commands.h"
+#include "vmm/cli/own_machine.h"
 #include "vmm/config.h"
-#include "vmm/run.h"
 
-enum {
-	COPIES_MAX = 16,
-	END_MS = 20 * 1000, /* how long the machine's process may take to end */
-	LOOK_AGAIN_MS = 20,
-};
+enum { COPIES_MAX = 16 };
 
 struct copies {
 	struct {
@@ -46,9 +35,7 @@ struct run_in {
 	const char *user;
 	struct copies in;
 	struct copies out;
-	struct agent_link link;
-	pid_t pid;
-	int leash;
+	struct own_machine own;
 };
 
 /* ---- the command line ---- */
@@ -121,70 +108,14 @@ static const struct command_spec command = {
 	.operand = operand,
 };
 
-/* ---- the machine's process ---- */
-
-static void __attribute__((noreturn)) be_the_machine(struct run_in *r, int client, int leash)
-{
-	/* What is typed at the terminal is for the command, and the parent passes it on. */
-	setpgid(0, 0);
-	close(r->link.fd);
-	close(r->leash);
-	r->machine.transient = true;
-	r->machine.agent = r->machine.agent_given =
-		true; /* a snapshot without its port is refused */
-	r->machine.throw_away =
-		r->machine.from; /* the snapshot's disk, beside whoever has the image */
-	r->machine.agent_client = client;
-	r->machine.leash = leash;
-	_exit(run_machine_config(&r->machine));
-}
-
-static int start(struct run_in *r)
-{
-	int client[2], leash[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, client) < 0 ||
-	    pipe2(leash, O_CLOEXEC) < 0) {
-		log_error("cannot start a machine: %s", strerror(errno));
-		return -1;
-	}
-	agent_link_init(&r->link, client[0], r->time_s);
-	r->leash = leash[1];
-	r->pid = fork();
-	if (!r->pid)
-		be_the_machine(r, client[1], leash[0]);
-	if (r->pid < 0)
-		log_error("cannot start a machine: %s", strerror(errno));
-	close(client[1]);
-	close(leash[0]);
-	return r->pid < 0 ? -1 : 0;
-}
-
-/* -> the machine's own exit status, or -1. */
-static int stop(struct run_in *r)
-{
-	uint64_t end_ns = clock_now_ns() + END_MS * NS_PER_MS;
-	int status;
-	pid_t got;
-	close(r->link.fd);
-	close(r->leash);
-	while (!(got = waitpid(r->pid, &status, WNOHANG)) && clock_now_ns() < end_ns)
-		poll(NULL, 0, LOOK_AGAIN_MS);
-	if (!got) {
-		kill(r->pid, SIGKILL);
-		waitpid(r->pid, &status, 0);
-		log_error("the machine did not end in time, and was killed");
-	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 /* ---- what is done in it ---- */
 
 static int copy_in(struct run_in *r)
 {
 	int status = 0;
 	for (unsigned int i = 0; i < r->in.n && !status; i++)
-		status =
-			(int)agent_copy_in(&r->link, r->user, r->in.list[i].from, r->in.list[i].to);
+		status = (int)agent_copy_in(&r->own.link, r->user, r->in.list[i].from,
+					    r->in.list[i].to);
 	return status == EXIT_STATUS_FAILED ? EXIT_STATUS_NO_RUN : status;
 }
 
@@ -193,7 +124,7 @@ static int copy_out(struct run_in *r)
 {
 	int first = 0;
 	for (unsigned int i = 0; i < r->out.n; i++) {
-		int status = (int)agent_copy_out(&r->link, r->user, r->out.list[i].from,
+		int status = (int)agent_copy_out(&r->own.link, r->user, r->out.list[i].from,
 						 r->out.list[i].to);
 		first = first ? first : status;
 		if (status && status != EXIT_STATUS_FAILED)
@@ -217,24 +148,10 @@ static int run_command(struct run_in *r, char **argv, int argc)
 	int status = copy_in(r);
 	if (status)
 		return status;
-	status = agent_call_run(&r->link, &call);
+	status = agent_call_run(&r->own.link, &call);
 	bool ended_itself = status < EXIT_STATUS_OUT_OF_MEMORY || status > EXIT_STATUS_NO_RUN;
 	int copied = ended_itself ? copy_out(r) : 0;
 	return status ? status : copied;
-}
-
-/* -> 0: an agent answers; else what to end with. */
-static int wait_for_agent(struct run_in *r)
-{
-	int err = agent_link_wait(&r->link);
-	if (!err)
-		return 0;
-	if (err == -ETIMEDOUT) {
-		log_error("the time was up before the guest's agent answered; it is charmvm-agent "
-			  "of guest-kit");
-		return EXIT_STATUS_TIMEOUT;
-	}
-	return EXIT_STATUS_GUEST_GONE;
 }
 
 int cmd_run_in(int argc, char **argv)
@@ -254,13 +171,15 @@ int cmd_run_in(int argc, char **argv)
 		log_error("--detach does not go with charmvm run, which waits for the command");
 		err = -EINVAL;
 	}
-	if (err || start(r))
+	r->machine.throw_away =
+		r->machine.from; /* the snapshot's disk, beside whoever has the image */
+	if (err || own_machine_start(&r->own, &r->machine, r->time_s))
 		return EXIT_STATUS_NO_RUN;
-	int status = wait_for_agent(r);
+	int status = own_machine_wait_for_agent(&r->own);
 	bool began = !status;
 	if (began)
 		status = run_command(r, argv + rest, argc - rest);
-	int machine = stop(r);
+	int machine = own_machine_stop(&r->own);
 	/* A machine that could not be made has said why. */
 	if (!began && status == EXIT_STATUS_GUEST_GONE && machine)
 		status = EXIT_STATUS_NO_RUN;
