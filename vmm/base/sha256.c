@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SHA-256, as FIPS 180-4 has it in section 6.2. */
+#include "vmm/base/sha256.h"
+
+#include <string.h>
+
+#include "vmm/base/checked.h"
+
+enum { LENGTH_AT = SHA256_BLOCK_BYTES - 8 }; /* where the last block has the message's length */
+
+/* 4.2.2 */
+static const uint32_t k[64] = {
+	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
+	0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
+	0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
+	0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
+	0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc,
+	0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b,
+	0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116,
+	0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
+	0xc67178f2,
+};
+
+static uint32_t ror(uint32_t v, unsigned int n)
+{
+	return v >> n | v << (32 - n);
+}
+
+/* 6.2.2, step 1 */
+static void schedule(uint32_t w[64], const uint8_t *block)
+{
+	for (unsigned int i = 0; i < 16; i++, block += 4)
+		w[i] = (uint32_t)block[0] << 24 | (uint32_t)block[1] << 16 |
+		       (uint32_t)block[2] << 8 | block[3];
+	for (unsigned int i = 16; i < 64; i++) {
+		uint32_t a = w[i - 15], b = w[i - 2];
+		w[i] = w[i - 16] + (ror(a, 7) ^ ror(a, 18) ^ a >> 3) + w[i - 7] +
+		       (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
+	}
+}
+
+/* 6.2.2, steps 2 to 4. s: a to h. */
+static void compress(struct sha256 *sha, const uint8_t *block)
+{
+	uint32_t w[64], s[8];
+	schedule(w, block);
+	memcpy(s, sha->state, sizeof(s));
+	for (unsigned int i = 0; i < 64; i++) {
+		uint32_t e = ror(s[4], 6) ^ ror(s[4], 11) ^ ror(s[4], 25);
+		uint32_t t1 = s[7] + e + ((s[4] & s[5]) ^ (~s[4] & s[6])) + k[i] + w[i];
+		uint32_t a = ror(s[0], 2) ^ ror(s[0], 13) ^ ror(s[0], 22);
+		uint32_t t2 = a + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
+		memmove(s + 1, s, 7 * sizeof(*s));
+		s[4] += t1;
+		s[0] = t1 + t2;
+	}
+	for (unsigned int i = 0; i < 8; i++)
+		sha->state[i] += s[i];
+}
+
+void sha256_init(struct sha256 *s)
+{
+	*s = (struct sha256){ .state = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
+					 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 } };
+}
+
+void sha256_add(struct sha256 *s, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	while (len) {
+		size_t at = s->len % SHA256_BLOCK_BYTES;
+		size_t n = MIN(len, SHA256_BLOCK_BYTES - at);
+		memcpy(s->block + at, p, n);
+		s->len += n;
+		p += n;
+		len -= n;
+		if (at + n == SHA256_BLOCK_BYTES)
+			compress(s, s->block);
+	}
+}
+
+void sha256_end(struct sha256 *s, uint8_t digest[SHA256_BYTES])
+{
+	static const uint8_t padding[SHA256_BLOCK_BYTES] = { 0x80 };
+	uint64_t bits = s->len * 8;
+	uint8_t length[8];
+	for (unsigned int i = 0; i < 8; i++)
+		length[i] = (uint8_t)(bits >> (56 - 8 * i));
+	size_t at = s->len % SHA256_BLOCK_BYTES;
+	sha256_add(s, padding, (at < LENGTH_AT ? LENGTH_AT : LENGTH_AT + SHA256_BLOCK_BYTES) - at);
+	sha256_add(s, length, sizeof(length));
+	for (unsigned int i = 0; i < SHA256_BYTES; i++)
+		digest[i] = (uint8_t)(s->state[i / 4] >> (24 - 8 * (i % 4)));
+}
