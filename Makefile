@@ -183,10 +183,14 @@ install: all
 	install -D -m 755 $(BUILD)/charmvm $(DESTDIR)$(prefix)/bin/charmvm
 	install -D -m 644 vmm/charmvm.1 $(DESTDIR)$(prefix)/share/man/man1/charmvm.1
 	install -D -m 644 tools/image/charmvm-image.1 $(DESTDIR)$(prefix)/share/man/man1/charmvm-image.1
+	install -D -m 644 vmm/build/Charmfile.5 $(DESTDIR)$(prefix)/share/man/man5/Charmfile.5
 	install -D -m 644 vmm/charmvm-protocol.7 $(DESTDIR)$(prefix)/share/man/man7/charmvm-protocol.7
 	install -D -m 644 tools/completion/charmvm.bash $(DESTDIR)$(prefix)/share/bash-completion/completions/charmvm
 	install -D -m 644 tools/completion/_charmvm $(DESTDIR)$(prefix)/share/zsh/site-functions/_charmvm
 	install -D -m 644 tools/completion/charmvm.fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/charmvm.fish
+	mkdir -p $(DESTDIR)$(prefix)/share/charmvm # FROM debian:12 needs it; its agent/build asks the Makefile above for the version
+	cp -R guest-kit $(DESTDIR)$(prefix)/share/charmvm/
+	echo 'VERSION := $(VERSION)' >$(DESTDIR)$(prefix)/share/charmvm/Makefile
 
 # What is installed, as a package of this distribution: build/charmvm_VERSION_ARCH.deb.
 deb: deps-build-deb

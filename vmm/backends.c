@@ -74,7 +74,7 @@ static enum exit_status open_fork(struct backends *b, const struct machine_confi
 /* What the guest writes is nobody else's, on any of its disks. */
 static bool throws_away(const struct machine_config *cfg)
 {
-	return cfg->transient || cfg->throw_away;
+	return (cfg->transient && !cfg->keeps_disks) || cfg->throw_away;
 }
 
 /* -> 0, or -errno (logged). */

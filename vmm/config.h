@@ -101,6 +101,7 @@ struct machine_config {
 
 	/* Of charmvm run: a machine that leaves no trace. Disks are not written, nothing is forwarded that was not asked for. */
 	bool transient;
+	bool keeps_disks; /* with it: but disks are written, as of charmvm build */
 	int agent_client; /* a connected socket: the agent's first client; -1: none */
 	int leash;	  /* the machine ends when the other end of this pipe is closed; -1: none */
 	bool version;

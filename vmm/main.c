@@ -15,6 +15,7 @@ static const struct {
 	int (*fn)(int argc, char **argv);
 } commands[] = {
 	/* clang-format off */ /* one command a line */
+	{ "build", cmd_build },
 	{ "clone", cmd_clone },
 	{ "console", cmd_console },
 	{ "cp", cmd_cp },

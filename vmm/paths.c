@@ -73,6 +73,14 @@ int paths_config_dir(char *out)
 				  : paths_join(out, home(), ".config/charmvm", NULL);
 }
 
+int paths_cache_dir(const char *what, char *out)
+{
+	const char *xdg = getenv("XDG_CACHE_HOME");
+	int err = xdg && *xdg == '/' ? paths_join(out, xdg, "charmvm", what, NULL)
+				     : paths_join(out, home(), ".cache/charmvm", what, NULL);
+	return err ? err : paths_make_dirs(out);
+}
+
 int paths_run_dir(char *out)
 {
 	const char *xdg = getenv("XDG_RUNTIME_DIR");

@@ -66,13 +66,14 @@ _charmvm() {
 	--console) _charmvm_one_of stdio none file: socket:; return ;;
 	esac
 	if [ "$COMP_CWORD" = 1 ]; then
-		_charmvm_words "$(printf '%s\n' clone console cp destroy doctor exec fork forward image import info logs ls pause ports ps reboot rename reset resume run snapshot ssh ssh-config start status stop suspend up version wait; _charmvm_options)"
+		_charmvm_words "$(printf '%s\n' build clone console cp destroy doctor exec fork forward image import info logs ls pause ports ps reboot rename reset resume run snapshot ssh ssh-config start status stop suspend up version wait; _charmvm_options)"
 		return
 	fi
 	case $command in
 	image) if [ "$COMP_CWORD" = 2 ]; then _charmvm_words "${image_verbs// /$'\n'}"; else _charmvm_files; fi ;;
 	snapshot) _charmvm_snapshot ;;
 	import) if [[ $cur = -* ]]; then _charmvm_words "$(_charmvm_options import)"; else _charmvm_files; fi ;;
+	build) if [[ $cur = -* ]]; then _charmvm_words "$(_charmvm_options build)"; else _charmvm_files; fi ;;
 	clone | rename | start | up) _charmvm_files ;;
 	forward) if [ "$COMP_CWORD" = 2 ]; then _charmvm_one_of add list remove; else _charmvm_words "$(_charmvm_machines)"; fi ;;
 	cp) _charmvm_files ;;

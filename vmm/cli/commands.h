@@ -3,6 +3,7 @@
 #ifndef VMM_COMMANDS_H
 #define VMM_COMMANDS_H
 
+int cmd_build(int argc, char **argv);
 int cmd_clone(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_cp(int argc, char **argv);

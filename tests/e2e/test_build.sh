@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# charmvm build: an image from a Charmfile, in a machine that is booted once for all of these.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+export XDG_CACHE_HOME=$work/cache
+context=$work/context
+mkdir -p "$context/files/below"
+cp --sparse=always "$DEMO_IMAGE" "$context/demo.qcow2"
+sum=$(sha256sum <"$context/demo.qcow2")
+echo one >"$context/one"
+echo two >"$context/files/below/two"
+# shellcheck disable=SC2016 # the guest's shell expands it
+printf '%s\n' 'FROM demo' 'ENV GREETING="hello there" LATER=1' \
+	'RUN echo "said by $(whoami): $GREETING" | tee /said' \
+	'COPY one files /srv/data/' 'USER charm' 'ENV LATER=2' \
+	'RUN cat /srv/data/one /srv/data/files/below/two >mine && echo "$LATER" >>mine' \
+	'MEM 512M' 'EXPOSE 80' 'ENTRYPOINT exec sleep 1000' >"$context/Charmfile"
+
+build() { # CHARMFILE [OPTION...]; what it says is in $work/said
+	timeout 300 "$charmvm" build -f "$context/$1" -o "$work/out.qcow2" "${@:2}" >"$work/said" 2>&1
+}
+said() { grep -qF -- "$1" "$work/said" || { echo "not said: $1"; cat "$work/said"; return 1; }; }
+not_said() { ! grep -F -- "$1" "$work/said"; }
+# Nothing but what is kept on purpose: no image, no machine, no half-written file.
+nothing_is_left() {
+	local left
+	left=$(find "$XDG_RUNTIME_DIR" -type f -o -type s; find "$work" -maxdepth 1 -name '*out.qcow2*')
+	[ -z "$left" ] || { echo "left: $left"; return 1; }
+}
+inside() { debugfs -R "cat $1" "$work/out.raw?offset=1048576" 2>/dev/null; }
+
+mistakes_are_told_before_anything_is_done() {
+	local line
+	while IFS='|' read -r text line; do
+		printf 'FROM demo\n%b\n' "$text" >"$context/wrong"
+		build wrong
+		if ! expect $? 3 "status of $text" || ! said "wrong:$line" || ! nothing_is_left; then return 1; fi
+	done <<-'END'
+		RUN a\nCOPY nothing /srv/|3: COPY nothing: No such file
+		RUNN a|2: unknown word 'RUNN'
+		SHARE a|2: SHARE: machines have no
+	END
+	echo 'FROM nowhere' >"$context/wrong"
+	build wrong
+	expect $? 3 status && said 'wrong:1: FROM nowhere: no such image file' || return
+	"$charmvm" build -f "$context/Charmfile" 2>"$work/said"
+	expect $? 2 status && said '-o FILE' && [ ! -e "$XDG_CACHE_HOME/charmvm/build" ]
+}
+steps_are_done_and_end_in_an_image() {
+	build Charmfile || { cat "$work/said"; return 1; }
+	said 'said by root: hello there' && said '--mem 512M --forward tcp:10080:80' && not_said '(cached)' || return
+	qemu-img check -q "$work/out.qcow2" && ! qemu-img info "$work/out.qcow2" | grep -i backing || return
+	qemu-img convert -O raw "$work/out.qcow2" "$work/out.raw" || return
+	expect "$(inside /said)" 'said by root: hello there' /said &&
+		expect "$(inside /home/charm/mine | xargs)" 'one two 2' "charm's file" &&
+		expect "$(inside /etc/environment | grep -c -e '^GREETING=hello there$' -e '^LATER=2$')" 2 environment &&
+		expect "$(inside /etc/charmvm/entrypoint | tail -n 1)" 'exec sleep 1000' ENTRYPOINT &&
+		expect "$(inside /etc/hostname)" out hostname &&
+		expect "$(inside /etc/machine-id)" '' machine-id || return
+	[ -z "$(inside /etc/ssh/ssh_host_ed25519_key)" ] || { echo "the image has a host key"; return 1; }
+	expect "$(sha256sum <"$context/demo.qcow2")" "$sum" "the base"
+	rm -f "$work/out.raw" "$work/out.qcow2"
+	nothing_is_left
+}
+what_has_not_changed_is_not_done_again() {
+	local start=$SECONDS
+	build Charmfile || { cat "$work/said"; return 1; }
+	expect "$(grep -c '(cached)' "$work/said")" 3 "number of cached steps" && not_said 'said by root: hello' &&
+		[ -s "$work/out.qcow2" ] && ((SECONDS - start < 60))
+	rm "$work/out.qcow2"
+}
+failing_step_shows_its_output_and_leaves_the_machine_when_asked() {
+	head -n 3 "$context/Charmfile" >"$context/failing"
+	printf '%s\n' 'RUN echo the reason; touch /trace; exit 7' 'RUN echo never' >>"$context/failing"
+	build failing --debug
+	expect $? 1 status && said 'the reason' && said 'failing:4: RUN echo the reason; touch /trace; exit 7: failed with status 7' &&
+		not_said never && expect "$(grep -c '(cached)' "$work/said")" 1 "number of cached steps" || return
+	"$charmvm" exec build-out --user root -- test -e /trace && "$charmvm" stop build-out --now || return
+	eventually 20 nothing_is_left
+}
+step_that_loops_or_fills_the_disk_ends_with_a_clear_line() {
+	head -n 3 "$context/Charmfile" >"$context/endless"
+	echo 'RUN while :; do sleep 1; done' >>"$context/endless"
+	build endless --time 10
+	expect $? 124 status && said 'endless:4: RUN while :; do sleep 1; done: not done after 10 s' && nothing_is_left || return
+	head -n 3 "$context/Charmfile" >"$context/greedy"
+	# shellcheck disable=SC2016 # likewise
+	echo 'RUN fallocate -l 20G /all || { n=$(df -kP / | tail -n 1); set -- $n; fallocate -l $4K /all; echo x >/x; exit 1; }' >>"$context/greedy"
+	build greedy
+	expect $? 1 status && said "the machine's disk is full" && nothing_is_left
+}
+interrupt_leaves_nothing() {
+	head -n 3 "$context/Charmfile" >"$context/long"
+	echo 'RUN echo it is there; sleep 1000' >>"$context/long"
+	# A shell's background job ignores SIGINT, unless something puts it back.
+	env --default-signal=INT "$charmvm" build -f "$context/long" -o "$work/out.qcow2" >"$work/said" 2>&1 &
+	eventually 60 grep -q '^it is there' "$work/said" || return
+	kill -INT $!
+	wait $!
+	expect $? 130 status && said 'interrupted' && nothing_is_left
+}
+
+needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
+run_tests mistakes_are_told_before_anything_is_done steps_are_done_and_end_in_an_image what_has_not_changed_is_not_done_again \
+	failing_step_shows_its_output_and_leaves_the_machine_when_asked \
+	step_that_loops_or_fills_the_disk_ends_with_a_clear_line interrupt_leaves_nothing
