@@ -43,7 +43,7 @@ int build_image_command(const char *const *argv)
 {
 	char *copy[ARGS_MAX] = { NULL };
 	int argc = 0, status;
-	for (; argv[argc] && argc < ARGS_MAX - 1; argc++)
+	for (; argc < ARGS_MAX - 1 && argv[argc]; argc++)
 		copy[argc] = (char *)(uintptr_t)argv[argc];
 	pid_t pid = fork();
 	if (!pid) {

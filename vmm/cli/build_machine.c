@@ -143,7 +143,7 @@ int build_machine_call(struct build *b, const char *user, const char *const *env
 {
 	char *copy[WORDS_MAX];
 	int argc = 0;
-	for (; argv[argc] && argc < WORDS_MAX; argc++)
+	for (; argc < WORDS_MAX && argv[argc]; argc++)
 		copy[argc] = (char *)(uintptr_t)argv[argc];
 	const struct agent_call call = { .argv = copy,
 					 .argc = argc,

@@ -16,10 +16,10 @@
 enum { SHOWN_CHARS = 60 };
 
 /* Nothing of the lists and archives stays: the next PACKAGES fetches what is there then. */
-static const char install[] =
-	"export DEBIAN_FRONTEND=noninteractive\n"
-	"apt-get update -q && apt-get install -y -q --no-install-recommends -- \"$@\" &&\n"
-	"	apt-get clean && rm -rf /var/lib/apt/lists/*\n";
+static const char install[] = "export DEBIAN_FRONTEND=noninteractive\n"
+			      "apt-get update -q -o Acquire::Languages=none &&\n"
+			      "	apt-get install -y -q --no-install-recommends -- \"$@\" &&\n"
+			      "	apt-get clean && rm -rf /var/lib/apt/lists/*\n";
 
 /* A command that has filled the disk says so in its own words, or not at all. */
 static const char is_disk_full[] = "set -- $(df -kP / | tail -n 1) && [ \"$4\" -lt 1024 ]\n";
