@@ -38,7 +38,7 @@ unsigned int ports_code_of_name(const char *name)
 		return 0;
 	const char *v = name + sizeof(prefix) - 1;
 	size_t n = strspn(v, "0123456789");
-	if (v[n] && v[n] != '.')
+	if (v[n] && v[n] != '.' && v[n] != '-')
 		return 0;
 	unsigned int d[3] = { 0 };
 	for (size_t i = 0; i < n && i < 3; i++)

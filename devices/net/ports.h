@@ -40,7 +40,8 @@ struct ports_result {
 	bool full_set;		   /* notebook and free ports too, not only SSH */
 };
 
-/* The code of "charmed" and a Python's version, whatever follows a dot. 0: the name has none. */
+/* The code of "charmed" and a Python's version, whatever follows a dot or a hyphen ("charmed311-scientific"). 0: the name
+ * has none. */
 unsigned int ports_code_of_name(const char *name);
 
 /*

@@ -23,7 +23,8 @@ TEST(codes_follow_from_names)
 		{ "charmed28", 0 },   { "charmed305", 0 },	   { "charmed3110", 0 },
 		{ "charmed", 0 },     { "charmed3", 0 },	   { "charmed311x", 0 },
 		{ "Charmed311", 0 },  { "debian12.qcow2", 0 },	   { "", 0 },
-		{ "mycharmed34", 0 }, { "charmed34-work.img", 0 }, { "charmed411", 0 },
+		{ "mycharmed34", 0 }, { "charmed34-work.img", 34 }, { "charmed411", 0 },
+		{ "charmed311-scientific", 11 }, { "charmed3-11", 0 }, { "charmed-311", 0 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (ports_code_of_name(names[i].name) != names[i].code)
