@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SSH keys of the user and of the machine. */
+/* SSH keys of the user and of the machine, and what else is kept beside them. */
 /*
  * How it works. A key pair lives in a directory of its own, so that making one is atomic: ssh-keygen
  * writes into a temporary directory beside it, which is then renamed. If another process was faster, the
@@ -127,6 +127,7 @@ int keys_ensure(struct keys *k, const char *name)
 	err = err ? err : paths_make_dirs(dir);
 	err = err ? err : paths_join(host_dir, dir, "host", NULL);
 	err = err ? err : ensure_pair(host_dir, path, &k->host_private, &k->host_public);
+	err = err ? err : notebook_token_ensure(dir, k->notebook_token);
 	err = err ? err : paths_join(k->known_hosts, dir, "known_hosts", NULL);
 	err = err ? err : write_known_hosts(k);
 	if (!err)
@@ -143,6 +144,7 @@ void keys_free(struct keys *k)
 		explicit_bzero(k->host_private, strlen(k->host_private));
 	free(k->host_private);
 	free(k->host_public);
+	explicit_bzero(k->notebook_token, sizeof(k->notebook_token));
 	*k = (struct keys){ 0 };
 }
 
@@ -170,6 +172,8 @@ int keys_forget(const char *name)
 		unlink(path);
 	if (!err && !paths_join(path, dir, "box", NULL))
 		login_forget(path);
+	if (!err)
+		notebook_token_forget(dir);
 	if (!err && rmdir(dir) < 0 && errno != ENOENT)
 		err = -errno;
 	return err;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may log in, and to whom: a key pair of this user on this host, which every machine trusts, and a host
- * key of each machine, by which it is known. Made by ssh-keygen(1) when they are first needed, kept below
+ * Who may log in, and to whom: a key pair of this user on this host, which every machine trusts, and of each machine a
+ * host key, by which it is known, and the token of its notebook server. Made when they are first needed, kept below
  * $XDG_DATA_HOME/charmvm (~/.local/share/charmvm). There is no well-known key and no password.
  *
  * The guest gets them as systemd credentials (guest-kit/README.md says which file they end in).
@@ -12,12 +12,15 @@
 #include <limits.h>
 #include <stdbool.h>
 
+#include "vmm/notebook_token.h"
+
 struct keys {
 	char user_key[PATH_MAX];    /* path of the user's private key */
 	char known_hosts[PATH_MAX]; /* path of the file that names this machine's host key */
 	char *user_public;	    /* "ssh-ed25519 AAAA... charmvm\n" */
 	char *host_private;	    /* the machine's, as OpenSSH writes it */
 	char *host_public;
+	char notebook_token[NOTEBOOK_TOKEN_MAX + 1];
 };
 
 /*

@@ -198,6 +198,9 @@ static int build_smbios(const struct machine *m, uint8_t **out, size_t *len_byte
 		err = err ? err
 			  : add_credential(&s, "charmvm.ssh_host_ed25519_key",
 					   hosts->keys.host_private);
+		err = err ? err
+			  : add_credential(&s, "charmvm.notebook_token",
+					   hosts->keys.notebook_token);
 	}
 	err = err ? err : smbios_build(&s, hosts->record.name, uuid, out, len_bytes);
 	smbios_clear(&s);

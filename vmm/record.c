@@ -104,6 +104,9 @@ void record_release(struct record *r)
 {
 	if (r->fd < 0)
 		return;
+	char page[PATH_MAX];
+	if (!record_beside(r, RECORD_NOTEBOOK, page))
+		unlink(page);
 	unlink(r->path);
 	close(r->fd);
 	r->fd = -1;

@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 enum { RECORD_NAME_MAX = 64 };
+/* What `charmvm open` leaves beside the record for a browser; removed with it. */
+#define RECORD_NOTEBOOK ".notebook.html"
 
 struct record {
 	char name[RECORD_NAME_MAX + 1];

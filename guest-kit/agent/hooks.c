@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +56,15 @@ static void run_all(char *const *env)
 	_exit(0);
 }
 
+/* Held by the process that runs them, and not by what they start. -> the lock, or -1 where nobody can wait. */
+static int lock_shared(void)
+{
+	int fd = open(AGENT_HOOKS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		flock(fd, LOCK_SH | LOCK_NB);
+	return fd;
+}
+
 void hooks_run(const struct frame *f)
 {
 	static const char *const events[] = {
@@ -72,6 +82,9 @@ void hooks_run(const struct frame *f)
 	snprintf(code, sizeof(code), "CHARMVM_CODE=%u", frame_u32(f, 4));
 	snprintf(name, sizeof(name), "CHARMVM_NAME=%.*s", (int)(f->len - FRAME_IDENTITY_BYTES),
 		 (const char *)f->payload + FRAME_IDENTITY_BYTES);
+	int lock = lock_shared(); /* before any command of this session runs */
 	if (!fork())
 		run_all(env);
+	if (lock >= 0)
+		close(lock);
 }

@@ -51,7 +51,7 @@ _charmvm_snapshot() {
 
 _charmvm() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-	local image_verbs="bench check commit compare convert create info io map rebase resize snapshot trim"
+	local image_verbs="bench check commit compare convert create info io map packages rebase resize snapshot trim"
 	case $prev in
 	--image | -i | --disk | -d | --kernel | -k | --initrd | --allow-backing | --pcap)
 		_charmvm_files
@@ -66,7 +66,7 @@ _charmvm() {
 	--console) _charmvm_one_of stdio none file: socket:; return ;;
 	esac
 	if [ "$COMP_CWORD" = 1 ]; then
-		_charmvm_words "$(printf '%s\n' build clone console cp destroy doctor exec fork forward image import info logs ls pause ports ps reboot rename reset resume run snapshot ssh ssh-config start status stop suspend up version wait; _charmvm_options)"
+		_charmvm_words "$(printf '%s\n' build clone console cp destroy doctor exec fork forward image import info logs ls open pause ports ps reboot rename reset resume run selftest snapshot ssh ssh-config start status stop suspend up version wait; _charmvm_options)"
 		return
 	fi
 	case $command in
@@ -78,6 +78,7 @@ _charmvm() {
 	forward) if [ "$COMP_CWORD" = 2 ]; then _charmvm_one_of add list remove; else _charmvm_words "$(_charmvm_machines)"; fi ;;
 	cp) _charmvm_files ;;
 	destroy) if [[ $cur = -* ]]; then _charmvm_one_of --yes; else _charmvm_files; mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$(_charmvm_machines)" -- "$cur"); fi ;;
+	selftest) if [[ $cur = -* ]]; then _charmvm_words "$(_charmvm_options selftest)"; else _charmvm_words "$(printf '%s\n' fast notebook slow; _charmvm_machines)"; fi ;;
 	doctor | ls | ps | version) _charmvm_words "$(_charmvm_options "$command")" ;;
 	-*) _charmvm_words "$(_charmvm_options)" ;;
 	*) if [[ $cur = -* ]]; then _charmvm_words "$(_charmvm_options "$command")"; else _charmvm_words "$(_charmvm_machines)"; fi ;;

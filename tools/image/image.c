@@ -30,6 +30,7 @@ static const struct verb {
 	{ "info", image_info, "what an image is, its snapshots, its backing files" },
 	{ "io", image_io, "single reads and writes" },
 	{ "map", image_map, "what is stored where" },
+	{ "packages", image_packages, "what an image of guest-kit was made of" },
 	{ "rebase", image_rebase, "another backing file, the same contents" },
 	{ "resize", image_resize, "make an image larger or smaller" },
 	{ "snapshot", image_snapshot, "list, create, apply and delete internal snapshots" },

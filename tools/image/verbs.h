@@ -12,6 +12,7 @@ int image_create(int argc, char **argv);
 int image_info(int argc, char **argv);
 int image_io(int argc, char **argv);
 int image_map(int argc, char **argv);
+int image_packages(int argc, char **argv);
 int image_rebase(int argc, char **argv);
 int image_resize(int argc, char **argv);
 int image_snapshot(int argc, char **argv);

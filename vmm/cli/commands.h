@@ -14,6 +14,7 @@ int cmd_fork(int argc, char **argv);
 int cmd_forward(int argc, char **argv);
 int cmd_import(int argc, char **argv); /* charmvm import FILE */
 int cmd_logs(int argc, char **argv);
+int cmd_open(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
 int cmd_ports(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
@@ -21,8 +22,9 @@ int cmd_reboot(int argc, char **argv);
 int cmd_rename(int argc, char **argv);
 int cmd_reset(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
-int cmd_run(int argc, char **argv);	 /* charmvm --image ..., the default one */
-int cmd_run_in(int argc, char **argv);	 /* charmvm run ... */
+int cmd_run(int argc, char **argv);    /* charmvm --image ..., the default one */
+int cmd_run_in(int argc, char **argv); /* charmvm run ... */
+int cmd_selftest(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv); /* charmvm snapshot save|list|... */
 int cmd_ssh(int argc, char **argv);	 /* charmvm ssh ... */
 int cmd_ssh_config(int argc, char **argv);

@@ -17,14 +17,18 @@ TEST(codes_follow_from_names)
 		const char *name;
 		unsigned int code;
 	} names[] = {
-		{ "charmed27", 27 },  { "charmed34", 34 },	   { "charmed39", 39 },
-		{ "charmed310", 10 }, { "charmed311.qcow2", 11 },  { "charmed314", 14 },
-		{ "charmed399", 99 }, { "charmed34.qcow2", 34 },   { "charmed33", 0 },
-		{ "charmed28", 0 },   { "charmed305", 0 },	   { "charmed3110", 0 },
-		{ "charmed", 0 },     { "charmed3", 0 },	   { "charmed311x", 0 },
-		{ "Charmed311", 0 },  { "debian12.qcow2", 0 },	   { "", 0 },
-		{ "mycharmed34", 0 }, { "charmed34-work.img", 34 }, { "charmed411", 0 },
-		{ "charmed311-scientific", 11 }, { "charmed3-11", 0 }, { "charmed-311", 0 },
+		{ "charmed27", 27 },	    { "charmed34", 34 },
+		{ "charmed39", 39 },	    { "charmed310", 10 },
+		{ "charmed311.qcow2", 11 }, { "charmed314", 14 },
+		{ "charmed399", 99 },	    { "charmed34.qcow2", 34 },
+		{ "charmed33", 0 },	    { "charmed28", 0 },
+		{ "charmed305", 0 },	    { "charmed3110", 0 },
+		{ "charmed", 0 },	    { "charmed3", 0 },
+		{ "charmed311x", 0 },	    { "Charmed311", 0 },
+		{ "debian12.qcow2", 0 },    { "", 0 },
+		{ "mycharmed34", 0 },	    { "charmed34-work.img", 34 },
+		{ "charmed411", 0 },	    { "charmed311-scientific", 11 },
+		{ "charmed3-11", 0 },	    { "charmed-311", 0 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (ports_code_of_name(names[i].name) != names[i].code)

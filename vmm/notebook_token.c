@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The token of a machine's notebook server. */
+/*
+ * How it works. A new token is written to a file of another name, which link(2) gives its own only where there is none
+ * yet: who comes second reads what the first has made, and nobody reads half of one.
+ */
+#include "vmm/notebook_token.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "vmm/paths.h"
+
+static const char file_name[] = "notebook-token";
+
+bool notebook_token_ok(const char *text)
+{
+	static const char allowed[] =
+		"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+	size_t len = strspn(text, allowed);
+	return !text[len] && len >= NOTEBOOK_TOKEN_MIN && len <= NOTEBOOK_TOKEN_MAX;
+}
+
+/* -> 0, -ENOENT, -EINVAL (what is there is no token), -errno. */
+static int read_token(const char *path, char token[NOTEBOOK_TOKEN_MAX + 1])
+{
+	char text[NOTEBOOK_TOKEN_MAX + 2] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	int err = n < 0 ? -errno : 0;
+	close(fd);
+	text[strcspn(text, "\n")] = '\0';
+	if (!err && !notebook_token_ok(text))
+		err = -EINVAL;
+	if (!err)
+		snprintf(token, NOTEBOOK_TOKEN_MAX + 1, "%s", text);
+	explicit_bzero(text, sizeof(text));
+	return err;
+}
+
+/* Writes a new one to @fd. */
+static int write_token(int fd)
+{
+	uint8_t bytes[NOTEBOOK_TOKEN_BYTES];
+	char text[2 * NOTEBOOK_TOKEN_BYTES + 1];
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		return -EIO; /* not for so few bytes, says getrandom(2) */
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+	int err = dprintf(fd, "%s\n", text) < 0 ? -errno : 0;
+	explicit_bzero(bytes, sizeof(bytes));
+	explicit_bzero(text, sizeof(text));
+	return err;
+}
+
+/* -> 0 (also where another process was faster) or -errno. */
+static int make_token(const char *path)
+{
+	char tmp[PATH_MAX];
+	int n = snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path);
+	if (n < 0 || n >= (int)sizeof(tmp))
+		return -ENAMETOOLONG;
+	int fd = mkostemp(tmp, O_CLOEXEC); /* 0600 */
+	if (fd < 0)
+		return -errno;
+	int err = write_token(fd);
+	close(fd);
+	if (!err && link(tmp, path) < 0 && errno != EEXIST)
+		err = -errno;
+	unlink(tmp);
+	return err;
+}
+
+int notebook_token_ensure(const char *dir, char token[NOTEBOOK_TOKEN_MAX + 1])
+{
+	char path[PATH_MAX];
+	*token = '\0';
+	int err = paths_join(path, dir, file_name, NULL);
+	if (err)
+		return err;
+	err = read_token(path, token);
+	if (err == -EINVAL && unlink(path) < 0)
+		return -errno;
+	if (err != -ENOENT && err != -EINVAL)
+		return err;
+	err = make_token(path);
+	return err ? err : read_token(path, token);
+}
+
+void notebook_token_forget(const char *dir)
+{
+	char path[PATH_MAX];
+	if (!paths_join(path, dir, file_name, NULL))
+		unlink(path);
+}
