@@ -4,6 +4,7 @@
 #   make            the release binary, at build/charmvm
 #   make run        the main job: build, demo image, boot, log in
 #   make test       everything; the last line is "N passed, N failed"
+#   make test-slow  a notebook in a real browser: a quarter of an hour without /dev/kvm
 #   make check      the part of the tests that needs no KVM (unit, block, state)
 #   make lint | bench | fuzz | soak | install | deb | clean
 
@@ -70,7 +71,7 @@ Q := @
 say = @echo "  $(1)	$(2)"
 endif
 
-.PHONY: all run test check lint bench fuzz fuzzers soak install deb clean tests
+.PHONY: all run test test-slow check lint bench fuzz fuzzers soak install deb clean tests
 all: $(BUILD)/charmvm
 
 # ---- layers: one static archive each, so that an upward call fails at link time in that layer's tests
@@ -164,6 +165,10 @@ run: deps-build-image-lab
 
 test: deps-build-image-lab-test-lint
 	@tests/all.sh
+# What takes too long for every day: a machine of the scientific size, and a browser.
+test-slow: deps-build-image-lab-test-browser
+	@$(MAKE) --no-print-directory all
+	@tests/run.sh -v -j 1 -t 5400 tests/e2e/test_notebook.sh
 check: deps-build-test
 	@tests/all.sh unit block
 lint: deps-build-lint

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing of the Debian packages that a purpose needs:
 #
-#   tools/install-deps.sh build|image|lab|test|lint|deb...
+#   tools/install-deps.sh build|image|lab|test|browser|lint|deb...
 #
 # Says what it installs; asks through sudo where it is not root; silent when all is there.
 set -eu
@@ -13,6 +13,7 @@ image="mmdebstrap e2fsprogs fdisk qemu-utils cpio busybox-static kmod gcc libc6-
 lab="qemu-system-x86 busybox-static cpio kmod gcc libc6-dev"
 test="qemu-utils jq e2fsprogs fdisk dosfstools mtools acpica-tools iproute2 socat curl fio clang libclang-rt-14-dev
       seabios grub-common grub-pc-bin"
+browser="chromium chromium-driver python3"
 deb="dpkg-dev"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
 
@@ -23,10 +24,11 @@ for purpose; do
 	image) wanted="$wanted $image" ;;
 	lab) "$(dirname "$0")/../tests/lab/lab" usable || wanted="$wanted $lab" ;;
 	test) wanted="$wanted $test" ;;
+	browser) wanted="$wanted $browser" ;;
 	lint) wanted="$wanted $lint" ;;
 	deb) wanted="$wanted $deb" ;;
 	*)
-		echo "install-deps.sh: unknown purpose '$purpose'; one of build, image, lab, test, lint, deb" >&2
+		echo "install-deps.sh: unknown purpose '$purpose'; one of build, image, lab, test, browser, lint, deb" >&2
 		exit 2
 		;;
 	esac

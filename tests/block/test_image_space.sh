@@ -4,7 +4,7 @@
 # shellcheck source=tests/block/image_lib.sh
 . "$(dirname "$0")/image_lib.sh"
 
-helpers='blocks|make_disk|check_disk|json_of'
+helpers='blocks|make_disk|make_listed|check_disk|json_of'
 blocks() { stat -c %b "$1"; }
 # A GPT disk: partition 1 ext4 with 20 MiB of files of which 16 are deleted, partition 2 with other data. disk.raw
 make_disk() { # [TYPE]
@@ -158,6 +158,34 @@ create_with_a_data_file() {
 create_never_replaces_a_data_file() {
 	echo precious >d.raw && status_is 1 image create -f qcow2 -o data_file=d.raw a.qcow2 4M && [ "$(cat d.raw)" = precious ] &&
 		[ ! -e a.qcow2 ] && no_litter
+}
+
+
+# ---- packages ----
+
+# a.qcow2: a disk with a partition table, and that list of packages in its file system.
+make_listed() {
+	rm -rf listed part
+	mkdir -p listed/usr/share/charmvm && printf %b "$1" >listed/usr/share/charmvm/packages && truncate -s 64M disk.raw &&
+		mke2fs -q -F -t ext4 -d listed part 40M && echo 'label: gpt
+start=2048, size=81920' | sfdisk -q disk.raw && dd if=part of=disk.raw bs=1M seek=1 conv=notrunc status=none &&
+		qemu-img convert -f raw -O qcow2 disk.raw a.qcow2
+}
+packages_are_read_out_of_the_image() {
+	make_listed 'bash\t5.2\tGPL-3+\nlibfoo\t1:2~3\t\n' && status_is 0 image packages a.qcow2 &&
+		[ "$(cat out)" = "$(printf 'bash\t5.2\tGPL-3+\nlibfoo\t1:2~3\t')" ] && status_is 0 image packages --json a.qcow2 &&
+		[ "$(jq -c '.[0]' out)" = '{"name":"bash","version":"5.2","licences":"GPL-3+"}' ] && [ "$(jq length out)" = 2 ]
+}
+packages_of_another_image_are_told_not_to_be_there() {
+	qemu-img create -q -f qcow2 a.qcow2 16M && status_is 1 image packages a.qcow2 && grep -q 'no list of packages' err &&
+		[ "$(wc -l <err)" = 1 ] && make_disk && status_is 1 image packages -f raw disk.raw && grep -q 'no list of packages' err
+}
+packages_list_that_is_no_list_is_refused() {
+	local text
+	for text in 'bash\n' 'a\tb\tc\td\n' '\t1\tx\n' 'a\t\033[31m\tx\n' 'a\tb\n' 'a\tb\tc\0d\n'; do
+		make_listed "$text" && status_is 1 image packages a.qcow2 && grep -q damaged err && [ ! -s out ] || return
+	done
+	make_listed 'caf\0351\t1\tx\n' && status_is 1 image packages --json a.qcow2 && [ ! -s out ]
 }
 
 run_tests "$@"

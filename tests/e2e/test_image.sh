@@ -52,6 +52,28 @@ no_account_has_a_password() {
 	expect "$(in_guest "sudo awk -F: '\$2 !~ /^[!*]/ {print \$1} END {print (NR > 5)}' /etc/shadow")" 1 \
 		"accounts with a password, and then whether any were read"
 }
+token_of_its_notebook_reaches_the_guest() {
+	expect "$(in_guest cat /run/charmvm-notebook/token)" \
+		"$(cat "$XDG_DATA_HOME/charmvm/machines/$machine/notebook-token")" "the token"
+}
+image_without_a_notebook_says_so() {
+	"$charmvm" open --time 60s >"$work/stdout" 2>"$work/stderr"
+	expect $? 1 "exit status" && [ ! -s "$work/stdout" ] && expect "$(wc -l <"$work/stderr")" 1 "lines" &&
+		grep -q 'no notebook server' "$work/stderr"
+}
+selftest_imports_what_the_recipe_has() {
+	"$charmvm" selftest fast >"$work/stdout" || { cat "$work/stdout"; return 1; }
+	grep -qE '^ok import numpy 1\.' "$work/stdout" && "$charmvm" selftest $machine fast --json | jq -e '.passed == 1 and .failed == 0'
+}
+selftest_that_fails_says_so_by_its_status() {
+	"$charmvm" selftest notebook >"$work/stdout"
+	expect $? 1 "exit status" && grep -q '^FAILED Hello World: there is no notebook' "$work/stdout"
+}
+packages_are_listed_out_of_the_image() {
+	"$charmvm" image packages "$DEMO_IMAGE" >"$work/packages" &&
+		grep -qP '^python3-numpy\t\S+\t.*BSD' "$work/packages" &&
+		expect "$(wc -l <"$work/packages")" "$(in_guest "dpkg-query -W | wc -l")" "how many there are"
+}
 both_vcpus_are_there() { expect "$(in_guest nproc)" 2 "number of processors"; }
 wall_clock_is_right() {
 	local there here
@@ -172,7 +194,9 @@ qemu-img create -q -f qcow2 "$work/third.qcow2" 64M
 start --disk "$work/second.raw" --disk "$work/third.qcow2,ro" \
 	--channel "org.example.0=socket:$work/channel"
 run_tests boots_to_a_login_over_ssh banner_says_how_to_log_in_and_which_ports guest_computes_with_numpy \
-	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password both_vcpus_are_there wall_clock_is_right \
+	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password \
+	token_of_its_notebook_reaches_the_guest image_without_a_notebook_says_so selftest_imports_what_the_recipe_has \
+	selftest_that_fails_says_so_by_its_status packages_are_listed_out_of_the_image both_vcpus_are_there wall_clock_is_right \
 	memory_is_what_was_asked_for disks_have_serials_and_several_queues second_disk_keeps_what_is_written \
 	discard_and_write_zeroes_reach_the_disk fstrim_gives_space_back_to_the_host read_only_disk_refuses_writes \
 	channel_carries_bytes_both_ways guest_has_ipv4_ipv6_and_a_large_mtu megabytes_go_through_a_forward_unharmed \

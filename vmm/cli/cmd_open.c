@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,10 +89,10 @@ static bool understand(char *said, struct notebook *nb)
 /* The command's output into @said: a pipe holds more than that, and who writes more waits until the time is up. */
 static enum exit_status ask_guest(struct agent_link *l, char said[SAID_MAX])
 {
-	static char script[] =
+	static const char script[] =
 		"[ -x /usr/lib/charmvm/notebook-url ] && exec /usr/lib/charmvm/notebook-url\n"
 		"echo 'no notebook server of guest-kit is in this image' >&2; exit 1";
-	char *argv[] = { "sh", "-c", script };
+	char *argv[] = { "sh", "-c", (char *)(uintptr_t)script };
 	struct agent_call call = { .argv = argv, .argc = ARRAY_SIZE(argv), .in = -1, .err = -1 };
 	int fds[2];
 	if (pipe2(fds, O_CLOEXEC) < 0) {

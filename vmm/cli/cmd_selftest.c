@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* charmvm selftest: whether a machine can do what it was made for. What is tested is in the guest: guest-kit's selftest. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,10 +68,11 @@ static const char *tier_of(const struct selftest *s)
 
 static enum exit_status run(const struct selftest *s, const char *tier, char **packages, int n)
 {
-	static char script[] =
+	static const char script[] =
 		"[ -x /usr/lib/charmvm/selftest ] && exec /usr/lib/charmvm/selftest \"$@\"\n"
 		"echo 'selftest: this image was not made by guest-kit' >&2; exit 125";
-	char *argv[8 + PACKAGES_MAX] = { "sh", "-c", script, "selftest", (char *)tier };
+	char *argv[8 + PACKAGES_MAX] = { "sh", "-c", (char *)(uintptr_t)script, "selftest",
+					 (char *)tier };
 	struct agent_call call = {
 		.argv = argv, .argc = 5, .in = -1, .out = STDOUT_FILENO, .err = STDERR_FILENO
 	};
