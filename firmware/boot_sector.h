@@ -14,4 +14,7 @@ struct blk_node;
  */
 int boot_sector_find(struct blk_node *disk, bool *found);
 
+/* The same for a CD: whether it has a boot record (El Torito 1.0, 2.0). */
+int boot_record_find(struct blk_node *cd, bool *found);
+
 #endif

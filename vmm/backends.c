@@ -98,6 +98,14 @@ static int open_disk(struct backends *b, const struct machine_config *cfg,
 	return 0;
 }
 
+static enum exit_status open_cdrom(struct backends *b, const char *path)
+{
+	if (blk_open(b->loop, path, "raw", 0, &b->cdrom))
+		return EXIT_STATUS_FILE;
+	log_info("CD-ROM %s: %llu MiB", path, (unsigned long long)(blk_size(b->cdrom) >> 20));
+	return EXIT_STATUS_OK;
+}
+
 static enum exit_status open_disks(struct backends *b, const struct machine_config *cfg)
 {
 	const char *allow[CONFIG_DISKS_MAX + 1] = { NULL };
@@ -115,7 +123,7 @@ static enum exit_status open_disks(struct backends *b, const struct machine_conf
 			 (unsigned long long)(blk_size(b->disks[i]) >> 20),
 			 blk_read_only(b->disks[i]) ? ", read-only" : "");
 	}
-	return EXIT_STATUS_OK;
+	return cfg->cdrom ? open_cdrom(b, cfg->cdrom) : EXIT_STATUS_OK;
 }
 
 static int bind_ports(struct backends *b, const struct machine_config *cfg)
@@ -274,6 +282,7 @@ enum exit_status backends_close(struct backends *b)
 	for (unsigned int i = 0; i < b->ndisks; i++)
 		if (blk_close(b->disks[i]))
 			status = EXIT_STATUS_FILE;
+	blk_close(b->cdrom);
 	blk_close(b->seed);
 	snapshot_free(b->from);
 	if (b->fork_fd >= 0)

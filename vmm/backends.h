@@ -27,7 +27,8 @@ struct backends {
 	struct loop *loop; /* the caller's */
 	struct blk_node *disks[CONFIG_DISKS_MAX];
 	unsigned int ndisks;
-	struct blk_node *seed; /* for the guest's cloud-init; NULL: none */
+	struct blk_node *cdrom; /* in the drive; NULL: no drive */
+	struct blk_node *seed;	/* for the guest's cloud-init; NULL: none */
 	struct blk_node
 		*fork_base; /* with --throw-away: the image as of the snapshot; disks[0]'s */
 	struct snapshot

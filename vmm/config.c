@@ -358,6 +358,7 @@ static int opt_version(void *opaque, const char *v)
 		((struct machine_config *)opaque)->field = v;                                      \
 		return 0;                                                                          \
 	}
+STRING_OPTION(cdrom)
 STRING_OPTION(from)
 STRING_OPTION(kernel)
 STRING_OPTION(initrd)
@@ -376,6 +377,8 @@ static const struct option_spec run_options[] = {
 	  opt_cpu },
 	{ "name", 'n', "NAME", "the machine's name [the image's, without its ending]", opt_name },
 	{ "disk", 'd', "FILE[,ro]", "one more disk; may be repeated", opt_disk },
+	{ "cdrom", 0, "FILE", "an ISO image in a CD-ROM drive; with a BIOS, booted first",
+	  opt_cdrom },
 	{ "from", 0, "NAME", "start from this snapshot of the image instead of booting", opt_from },
 	{ "throw-away", 0, NULL,
 	  "with --from: leave the image alone, even one in use; what is written is thrown away",
@@ -449,6 +452,11 @@ void config_name_after(const char *path, char out[CONFIG_NAME_MAX + 1])
 			*p = '_';
 }
 
+const char *config_named_after(const struct machine_config *cfg)
+{
+	return cfg->image ? cfg->image : cfg->kernel ? cfg->kernel : cfg->cdrom;
+}
+
 bool config_name_ok(const char *name)
 {
 	return *name && strlen(name) <= CONFIG_NAME_MAX && !strspn(name, "/.") &&
@@ -458,7 +466,7 @@ bool config_name_ok(const char *name)
 /* What no single option can tell. */
 static int check_whole(struct machine_config *cfg)
 {
-	if (!cfg->image && !cfg->kernel) {
+	if (!cfg->image && !cfg->kernel && (!cfg->cdrom || cfg->firmware == CONFIG_FIRMWARE_NONE)) {
 		log_error(
 			"nothing to boot; give a disk: charmvm --image FILE (see charmvm --help)");
 		return -EINVAL;
@@ -499,7 +507,7 @@ static int check_whole(struct machine_config *cfg)
 	if (!cfg->console)
 		cfg->console = cfg->detach ? CONFIG_CONSOLE_DETACHED : "stdio";
 	if (!cfg->name) {
-		config_name_after(cfg->image ? cfg->image : cfg->kernel, cfg->name_buf);
+		config_name_after(config_named_after(cfg), cfg->name_buf);
 		cfg->name = cfg->name_buf;
 	}
 	return 0;

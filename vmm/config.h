@@ -66,6 +66,8 @@ struct machine_config {
 	/* On the command line; else a snapshot says. */
 	bool mem_given, cpus_given, net_given, agent_given, cloud_init_given;
 
+	const char *cdrom; /* an ISO image in a drive, or NULL */
+
 	const char *from; /* a snapshot of the image to start from, or NULL: a boot */
 	bool throw_away; /* with it: the image is left alone, others may use it; writes go to an overlay */
 	bool discard; /* what the disk has and no snapshot has may be dropped for it */
@@ -117,6 +119,8 @@ void config_free(struct machine_config *cfg);
 
 /* What the machine of the image @path is called: "dir/charmed311.qcow2" is charmed311. */
 void config_name_after(const char *path, char out[CONFIG_NAME_MAX + 1]);
+/* The file that a machine without --name has its name from, or NULL: there is nothing to boot. */
+const char *config_named_after(const struct machine_config *cfg);
 /* May a machine be called that? */
 bool config_name_ok(const char *name);
 

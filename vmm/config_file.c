@@ -65,8 +65,8 @@ int config_files_apply(const struct command_spec *cmd, struct machine_config *cf
 		return 0;
 	if (cfg->name)
 		snprintf(name, sizeof(name), "%s", cfg->name);
-	else if (cfg->image || cfg->kernel)
-		config_name_after(cfg->image ? cfg->image : cfg->kernel, name);
+	else if (config_named_after(cfg))
+		config_name_after(config_named_after(cfg), name);
 	else
 		return 0;
 	snprintf(file, sizeof(file), "%s.conf", name);

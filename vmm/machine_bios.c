@@ -62,15 +62,25 @@ static enum exit_status install_rom(const struct guestmem *gm)
 	return status;
 }
 
-/* Disks in their order, one a line, as Open Firmware would call them. */
+/*
+ * One a line, as Open Firmware would call them: the disks in their order. A CD comes before them when the machine is
+ * switched on, and behind them when the guest reboots: then it has been installed.
+ */
 static int add_boot_order(struct machine *m)
 {
-	char text[CONFIG_DISKS_MAX * BOOT_PATH_CHARS] = "";
+	char text[(CONFIG_DISKS_MAX + 1) * BOOT_PATH_CHARS] = "";
+	char cd[BOOT_PATH_CHARS] = "";
 	size_t len = 0;
+	if (m->hosts->cdrom)
+		snprintf(cd, sizeof(cd), "/pci@i0cf8/scsi@%x/channel@0/disk@0,0\n",
+			 MACHINE_SLOT_CDROM);
+	if (!m->resets)
+		len += (size_t)snprintf(text, sizeof(text), "%s", cd);
 	for (unsigned int i = 0; i < m->hosts->ndisks; i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len,
-					"%s/pci@i0cf8/scsi@%x/disk@0,0", i ? "\n" : "",
-					MACHINE_SLOT_DISK + i);
+					"/pci@i0cf8/scsi@%x/disk@0,0\n", MACHINE_SLOT_DISK + i);
+	if (m->resets)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s", cd);
 	return fw_cfg_add_file(m->fw_cfg, BIOS_FILE_BOOT_ORDER, text, len + 1);
 }
 

@@ -87,26 +87,38 @@ static enum exit_status source_from_image(struct machine *m, struct boot_source 
 
 /* ---- who starts the guest ---- */
 
-static enum exit_status disk_is_bootable(struct machine *m, bool *bootable)
+/* Whether a BIOS finds something on the disk, or on the CD. */
+static enum exit_status look(struct blk_node *disk, bool is_cd, bool *bootable)
 {
-	struct blk_node *disk = m->hosts->disks[0];
-	int err = boot_sector_find(disk, bootable);
+	bool found = false;
+	int err = !disk	  ? 0
+		  : is_cd ? boot_record_find(disk, &found)
+			  : boot_sector_find(disk, &found);
+	*bootable = *bootable || found;
 	if (!err)
 		return EXIT_STATUS_OK;
-	log_error("%s: its first sector cannot be read: %s", blk_name(disk), strerror(-err));
+	log_error("%s: whether it can be booted cannot be read: %s", blk_name(disk),
+		  strerror(-err));
 	return EXIT_STATUS_FILE;
+}
+
+static struct blk_node *first_disk(const struct machine *m)
+{
+	return m->hosts->ndisks ? m->hosts->disks[0] : NULL;
 }
 
 static enum exit_status choose_bios(struct machine *m, bool bootable)
 {
-	if (!bootable) {
-		log_error("%s: nothing that a BIOS could start: its first sector has no boot "
-			  "code; without --firmware bios the kernel inside is booted",
-			  blk_name(m->hosts->disks[0]));
-		return EXIT_STATUS_FILE;
-	}
-	m->bios = true;
-	return EXIT_STATUS_OK;
+	const struct blk_node *disk = first_disk(m);
+	m->bios = bootable;
+	if (bootable)
+		return EXIT_STATUS_OK;
+	log_error("%s: nothing that a BIOS could start: %s",
+		  blk_name(disk ? disk : m->hosts->cdrom),
+		  disk ? "its first sector has no boot code; without --firmware bios the kernel "
+			 "inside is booted"
+		       : "it is no bootable CD");
+	return EXIT_STATUS_FILE;
 }
 
 static enum exit_status choose_by_image(struct machine *m, bool bootable)
@@ -123,8 +135,8 @@ static enum exit_status choose_by_image(struct machine *m, bool bootable)
 	free(k);
 	if (err != -ENOENT || !bootable)
 		return EXIT_STATUS_FILE;
-	log_info("%s: no kernel inside; a BIOS starts its boot sector",
-		 blk_name(m->hosts->disks[0]));
+	log_info("%s: no kernel inside; a BIOS starts %s", blk_name(first_disk(m)),
+		 m->hosts->cdrom ? "what is there" : "its boot sector");
 	if (m->cfg->append)
 		log_warn("--append is not used: the disk's boot loader has its own command line");
 	m->bios = true;
@@ -138,11 +150,13 @@ enum exit_status machine_choose_firmware(struct machine *m)
 		return EXIT_STATUS_OK;
 	if (m->cfg->firmware == CONFIG_FIRMWARE_NONE)
 		return choose_by_image(m, false);
-	enum exit_status status = disk_is_bootable(m, &bootable);
+	enum exit_status status = look(first_disk(m), false, &bootable);
+	status = status ? status : look(m->hosts->cdrom, true, &bootable);
 	if (status)
 		return status;
-	return m->cfg->firmware == CONFIG_FIRMWARE_BIOS ? choose_bios(m, bootable)
-							: choose_by_image(m, bootable);
+	return m->cfg->firmware == CONFIG_FIRMWARE_BIOS || !first_disk(m)
+		       ? choose_bios(m, bootable)
+		       : choose_by_image(m, bootable);
 }
 
 void machine_forget_kernel(struct machine *m)

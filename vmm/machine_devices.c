@@ -19,6 +19,7 @@
 #include "devices/virtio/virtio_console.h"
 #include "devices/virtio/virtio_net.h"
 #include "devices/virtio/virtio_rng.h"
+#include "devices/virtio/virtio_scsi.h"
 #include "guest-kit/agent/frame.h"
 #include "vmm/agent/agent.h"
 #include "vmm/backends.h"
@@ -31,6 +32,7 @@ enum slot {
 	SLOT_NET = 1,
 	SLOT_CHANNELS = 2,
 	SLOT_RNG = 3,
+	SLOT_CDROM = MACHINE_SLOT_CDROM,
 	SLOT_DISK = MACHINE_SLOT_DISK,		  /* and up, CONFIG_DISKS_MAX of them */
 	SLOT_SEED = SLOT_DISK + CONFIG_DISKS_MAX, /* behind them, so that the first is /dev/vda */
 };
@@ -169,7 +171,11 @@ static int add_others(struct machine *m)
 {
 	const struct virtio_rng_config rng = { .pci_slot = SLOT_RNG };
 	const struct virtio_net_config net = { .pci_slot = SLOT_NET, .backend = m->hosts->net };
+	const struct virtio_scsi_config cdrom = { .pci_slot = SLOT_CDROM,
+						  .medium = m->hosts->cdrom };
 	int err = m->hosts->net ? add(m, &virtio_net_device, "net0", &net, NULL) : 0;
+	if (!err && m->hosts->cdrom)
+		err = add(m, &virtio_scsi_device, "cdrom0", &cdrom, NULL);
 	err = err ? err : add_channels(m);
 	return err ? err : add(m, &virtio_rng_device, "rng0", &rng, NULL);
 }

@@ -17,7 +17,8 @@
 
 enum {
 	MACHINE_DEVICES_MAX = 32,
-	MACHINE_SLOT_DISK = 8, /* on PCI, and up: one for each disk */
+	MACHINE_SLOT_CDROM = 4, /* on PCI */
+	MACHINE_SLOT_DISK = 8,	/* and up: one for each disk */
 };
 
 struct image_boot;

@@ -19,7 +19,9 @@ DISK_INITRD=$(tests/e2e/disk_initrd.sh) || exit
 modules=$(guest-kit/fetch-kernel cloud-6.1 modules) || exit
 AGENT_INITRD=$(guest-kit/tiny-initrd --agent --modules "$modules" virtio_pci --modules "$modules" virtio_console \
 	--modules "$modules" virtio_blk) || exit
-GRUB_DISK=$(tests/e2e/grub_disk.sh "$(guest-kit/fetch-kernel cloud-6.1 vmlinuz)" "$TINY_INITRD") || exit
+CD_INITRD=$(guest-kit/tiny-initrd --modules "$modules" virtio_pci --modules "$modules" virtio_scsi \
+	--modules "$modules" sr_mod --modules "$modules" isofs --script tests/e2e/cd.sh) || exit
+GRUB_DISK=$(tests/e2e/grub_disk.sh "$(guest-kit/fetch-kernel cloud-6.1 vmlinuz)" "$CD_INITRD") || exit
 VAGRANT_BOX=$(tests/e2e/vagrant_box.sh) || exit
 export TINY_INITRD COUNT_INITRD DEMO_IMAGE DISK_INITRD AGENT_INITRD VAGRANT_BOX GRUB_DISK
 

@@ -1,19 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes the disk that tests/e2e/test_bios.sh boots, and prints its path: grub_disk.sh KERNEL INITRD
-# It is laid out as grub-install does it: boot code in the first sector, GRUB's core behind that, and then a partition,
-# of FAT, with kernel and initrd: nothing that charmvm itself would find a kernel in.
+# Makes the disk and the CD that tests/e2e/test_bios.sh boots, and prints their paths in one line: grub_disk.sh KERNEL INITRD
+# The disk is laid out as grub-install does it: boot code in the first sector, GRUB's core behind that, and then a partition,
+# of FAT, with kernel and initrd: nothing that charmvm itself would find a kernel in. The CD is one that GRUB boots, too.
 set -eu
 kernel=$1 initrd=$2
 modules=/usr/lib/grub/i386-pc
-out=$PWD/${BUILD:-build}/grub.qcow2
+out=$PWD/${BUILD:-build}/grub.qcow2 cd=$PWD/${BUILD:-build}/grub.iso
 first=2048 sectors=131072 # of the partition, of the disk
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 PATH=$PATH:/usr/sbin:/sbin
+mkdir -p "${out%/*}" "$dir/cd"
 
 # No menu: GRUB comes up with its prompt, where ". /l" boots. A menu is thousands of characters for a slow screen.
-echo 'linux /vmlinuz console=ttyS0 quiet panic=1 tiny.do=poweroff
+echo 'linux /vmlinuz console=ttyS0 quiet panic=1 tiny.do=script
 initrd /initrd
 boot' >"$dir/l"
 truncate -s $((sectors * 512)) "$dir/disk"
@@ -27,6 +28,12 @@ grub-mkimage -O i386-pc -d "$modules" -p '(hd0,msdos1)/' -o "$dir/core" \
 [ "$(stat -c %s "$dir/core")" -le $(((first - 1) * 512)) ]
 dd if="$modules/boot.img" of="$dir/disk" bs=440 count=1 conv=notrunc status=none
 dd if="$dir/core" of="$dir/disk" bs=512 seek=1 conv=notrunc status=none
-mkdir -p "${out%/*}"
 qemu-img convert -O qcow2 "$dir/disk" "$out"
-echo "$out"
+
+echo halt >"$dir/cd/h"
+echo THIS-IS-THE-CD >"$dir/cd/name"
+grub-mkimage -O i386-pc-eltorito -d "$modules" -p '(cd)/' -o "$dir/cd/boot.img" \
+	biosdisk iso9660 normal configfile halt reboot
+xorriso -as mkisofs -quiet -R -o "$cd" -b boot.img -no-emul-boot -boot-load-size 4 -boot-info-table "$dir/cd" >"$dir/log" 2>&1 ||
+	{ cat "$dir/log" >&2; exit 1; }
+echo "$out $cd"

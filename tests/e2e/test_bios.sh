@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A disk that a BIOS boots: SeaBIOS, GRUB and Linux, with the screen and the keyboard on the console. On real KVM.
-# GRUB_DISK: made by tests/e2e/grub_disk.sh.
+# A disk and a CD that a BIOS boots: SeaBIOS, GRUB and Linux, with the screen and the keyboard on the console. On real KVM.
+# GRUB_DISK: made by tests/e2e/grub_disk.sh, the disk and the CD.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-disk=$work/grub.qcow2
+disk=$work/grub.qcow2 cd=$work/grub.iso
 
 # start [OPTION...]: a machine in the background, $pid; what is typed goes to descriptor 3.
 start() {
@@ -32,24 +32,26 @@ ends_well() {
 	expect $? 0 "exit status" || { cat "$work/log"; screen | tail -n 20; return 1; }
 }
 
-# Boots take their time, so this is one disk for four behaviours.
-grub_has_its_prompt_on_the_console_and_boots_linux_also_from_a_snapshot() {
-	cp "$GRUB_DISK" "$disk"
-	start --name bios -v
+# Boots take their time, so this is one machine for many behaviours. "grub> " is counted by lines.
+cd_is_booted_first_then_the_disk_and_a_snapshot_in_grub_goes_on() {
+	start --name bios -v --cdrom "$cd"
 	eventually 90 shows 'grub> ' 1 || { cat "$work/log"; screen | tail -n 30; return 1; }
 	shows 'SeaBIOS (version' 1 || { screen; return 1; }
-	grep -q 'no kernel inside; a BIOS starts its boot sector' "$work/log" || { cat "$work/log"; return 1; }
+	shows 'Booting from DVD/CD' 1 || { screen; return 1; }
+	grep -q 'no kernel inside; a BIOS starts what is there' "$work/log" || { cat "$work/log"; return 1; }
 	"$charmvm" snapshot save prompt bios || return
 	enter reboot
 	eventually 90 shows 'grub> ' 2 || { echo "no prompt after a reboot"; screen | tail -n 30; return 1; }
 	shows 'SeaBIOS (version' 2 || { screen; return 1; }
-	enter halt
-	ends_well 60 || return
-	start --name bios2 --from prompt --discard
-	eventually 60 "$charmvm" info bios2 >/dev/null || return
-	enter '. /l'
-	ends_well 120 || return
+	shows 'Booting from Hard Disk' 1 || { screen; return 1; }
+	enter '. /l' # Linux, which reads the CD and powers off
+	ends_well 150 || return
 	expect "$(markers)" 1 "number of boots" || { screen | tail -n 20; return 1; }
+	shows THIS-IS-THE-CD 1 || { screen | tail -n 20; return 1; }
+	start --name bios2 --from prompt --discard --cdrom "$cd"
+	eventually 60 "$charmvm" info bios2 >/dev/null || return
+	enter '. /h' # a file of the CD, which powers off
+	ends_well 60 || return
 	qemu-img check -q "$disk"
 }
 
@@ -66,8 +68,11 @@ disk_without_boot_code_says_so_in_one_line() {
 	printf 'label: dos\ntype=83\n' | /usr/sbin/sfdisk -q "$work/blank.raw"
 	refused 3 'nothing that a BIOS could start' --image "$work/blank.raw" --firmware bios &&
 		refused 3 'no kernel inside' --image "$work/blank.raw" &&
-		refused 3 'no kernel inside' --image "$GRUB_DISK" --firmware none
+		refused 3 'it is no bootable CD' --cdrom "$work/blank.raw" &&
+		refused 3 'no kernel inside' --image "$disk" --firmware none
 }
 
-needs_kvm && run_tests grub_has_its_prompt_on_the_console_and_boots_linux_also_from_a_snapshot \
-	disk_without_boot_code_says_so_in_one_line
+needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
+read -r disk_made cd_made <<<"$GRUB_DISK"
+cp "$disk_made" "$disk" && cp "$cd_made" "$cd" || exit
+run_tests cd_is_booted_first_then_the_disk_and_a_snapshot_in_grub_goes_on disk_without_boot_code_says_so_in_one_line

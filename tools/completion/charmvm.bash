@@ -53,7 +53,7 @@ _charmvm() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
 	local image_verbs="bench check commit compare convert create info io map packages rebase resize snapshot trim"
 	case $prev in
-	--image | -i | --disk | -d | --kernel | -k | --initrd | --allow-backing | --pcap)
+	--image | -i | --disk | -d | --kernel | -k | --initrd | --allow-backing | --pcap | --cdrom)
 		_charmvm_files
 		return
 		;;

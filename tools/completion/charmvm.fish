@@ -84,6 +84,7 @@ complete -c charmvm -l console -x -a 'stdio none file: socket:' -d 'Where the co
 complete -c charmvm -l channel -x -d 'Stream to the guest'
 complete -c charmvm -l agent -x -a 'on off' -d 'Port of the agent in the guest'
 complete -c charmvm -l cloud-init -x -a 'auto on off' -d 'Disk for cloud-init in the guest'
+complete -c charmvm -l cdrom -r -d 'ISO image in a CD-ROM drive'
 complete -c charmvm -l firmware -x -a 'auto bios none' -d 'What starts the guest'
 complete -c charmvm -l on-disk-error -x -a 'stop report' -d 'What a failing disk does'
 complete -c charmvm -l allow-backing -r -d 'Backing file to allow'

@@ -120,8 +120,28 @@ TEST(sector_that_cannot_be_read_is_an_error_and_a_tiny_disk_is_none)
 	fake_blk_free(disk);
 }
 
+TEST(bootable_cd_has_a_boot_record)
+{
+	struct blk_node *cd = fake_blk_new(17 * 2048);
+	bool yes = true;
+	CHECK_EQ(boot_record_find(cd, &yes), 0);
+	CHECK(!yes);
+	fake_blk_free(cd);
+	cd = fake_blk_new(18 * 2048);
+	memcpy(cd->data + 17 * 2048 + 1, "CD001\1EL TORITO SPECIFICATION", 29);
+	CHECK_EQ(boot_record_find(cd, &yes), 0);
+	CHECK(yes);
+	cd->data[17 * 2048] = 1; /* another descriptor */
+	CHECK_EQ(boot_record_find(cd, &yes), 0);
+	CHECK(!yes);
+	cd->fail_at = 17 * 2048;
+	CHECK_EQ(boot_record_find(cd, &yes), -EIO);
+	fake_blk_free(cd);
+}
+
 TEST_MAIN(T(rom_ends_with_the_first_mib_and_leaves_what_is_before_it),
 	  T(file_of_another_size_or_without_a_jump_is_no_bios),
 	  T(memory_map_has_all_ram_but_the_end_below_4_gib),
 	  T(loader_puts_the_root_pointer_below_1_mib), T(boot_sector_needs_code_and_signature),
-	  T(sector_that_cannot_be_read_is_an_error_and_a_tiny_disk_is_none))
+	  T(sector_that_cannot_be_read_is_an_error_and_a_tiny_disk_is_none),
+	  T(bootable_cd_has_a_boot_record))

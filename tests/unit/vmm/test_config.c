@@ -278,6 +278,10 @@ TEST(firmware_is_one_of_three_and_a_bios_takes_no_kernel)
 	CHECK(says("leave out --kernel and --append"));
 	CHECK_EQ(parse("-i x --firmware bios --append quiet"), -EINVAL);
 	CHECK(says("leave out --kernel and --append"));
+	CHECK_EQ(parse("--cdrom dir/debian-12.iso"), 0); /* enough for a BIOS */
+	CHECK_STR(cfg.name, "debian-12");
+	CHECK_EQ(parse("--cdrom x.iso --firmware none"), -EINVAL);
+	CHECK(says("nothing to boot"));
 }
 
 TEST_MAIN(T(an_image_is_all_that_is_needed),
