@@ -16,7 +16,6 @@
 
 enum { OWN_OPTIONS_MAX = 16 }; /* of a command beside a machine's */
 
-#define MEM_MIN_BYTES	  (64 * MIB)
 #define MEM_DEFAULT_BYTES (1 * GIB)
 
 static int add_disk(struct machine_config *cfg, struct disk_config disk)
@@ -107,7 +106,7 @@ static int opt_mem(void *opaque, const char *v)
 		log_error("--mem %s: not a size; give a number with M or G, such as --mem 2G", v);
 		return -EINVAL;
 	}
-	if (cfg->mem_bytes < MEM_MIN_BYTES) {
+	if (cfg->mem_bytes < CONFIG_MEM_MIN_BYTES) {
 		log_error("--mem %s: too little; a machine needs at least 64M", v);
 		return -EINVAL;
 	}
@@ -117,7 +116,7 @@ static int opt_mem(void *opaque, const char *v)
 		return -EINVAL;
 	}
 	cfg->mem_bytes = align_down(cfg->mem_bytes, MIB);
-	cfg->mem_given = true;
+	cfg->mem_given = cfg->mem_said = true;
 	return 0;
 }
 
@@ -130,7 +129,7 @@ static int opt_cpus(void *opaque, const char *v)
 		return -EINVAL;
 	}
 	cfg->cpus = (unsigned int)n;
-	cfg->cpus_given = true;
+	cfg->cpus_given = cfg->cpus_said = true;
 	return 0;
 }
 

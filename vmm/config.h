@@ -13,6 +13,8 @@
 #include "devices/virtio/virtio_blk.h"
 #include "vmm/x86/cpu_model.h"
 
+#define CONFIG_MEM_MIN_BYTES (UINT64_C(64) << 20)
+
 enum {
 	CONFIG_DISKS_MAX = 16,
 	CONFIG_FORWARDS_MAX = 64,
@@ -65,6 +67,7 @@ struct machine_config {
 	enum x86_cpu_model cpu; /* what its vCPUs can do */
 	/* On the command line; else a snapshot says. */
 	bool mem_given, cpus_given, net_given, agent_given, cloud_init_given;
+	bool mem_said, cpus_said; /* there or in a configuration file; else an image may ask */
 
 	const char *cdrom; /* an ISO image in a drive, or NULL */
 

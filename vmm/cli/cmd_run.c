@@ -23,6 +23,7 @@
 #include "vmm/control/control.h"
 #include "vmm/control/control_verbs.h"
 #include "vmm/core/loop.h"
+#include "vmm/image_wishes.h"
 #include "vmm/cli/detach.h"
 #include "vmm/machine.h"
 #include "vmm/run.h"
@@ -131,6 +132,8 @@ static enum exit_status run_machine(struct run *r)
 		suspend_find(&r->cfg, &r->hosts);
 	enum exit_status status =
 		r->cfg.from ? snapshot_configure(&r->cfg, &r->hosts) : EXIT_STATUS_OK;
+	if (!r->cfg.from && r->cfg.image && !r->cfg.kernel)
+		image_wishes_apply(&r->cfg, r->hosts.disks[0]);
 	if (!status)
 		status = backends_connect(&r->hosts, &r->cfg, &quit);
 	if (status)
