@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # charmvm build: an image from a Charmfile, in a machine that is booted once for all of these.
+# seconds: 600
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -15,11 +16,11 @@ echo two >"$context/files/below/two"
 printf '%s\n' 'FROM demo' 'ENV GREETING="hello there" LATER=1' \
 	'RUN echo "said by $(whoami): $GREETING" | tee /said' \
 	'COPY one files /srv/data/' 'USER charm' 'ENV LATER=2' \
-	'RUN cat /srv/data/one /srv/data/files/below/two >mine && echo "$LATER" >>mine' \
+	'RUN cat /srv/data/one /srv/data/files/below/two >mine && echo "$LATER" >>mine && df -kP / >size' \
 	'MEM 512M' 'EXPOSE 80' 'ENTRYPOINT exec sleep 1000' >"$context/Charmfile"
 
 build() { # CHARMFILE [OPTION...]; what it says is in $work/said
-	timeout 300 "$charmvm" build -f "$context/$1" -o "$work/out.qcow2" "${@:2}" >"$work/said" 2>&1
+	timeout 300 "$charmvm" build --size 9G -f "$context/$1" -o "$work/out.qcow2" "${@:2}" >"$work/said" 2>&1
 }
 said() { grep -qF -- "$1" "$work/said" || { echo "not said: $1"; cat "$work/said"; return 1; }; }
 not_said() { ! grep -F -- "$1" "$work/said"; }
@@ -46,15 +47,18 @@ mistakes_are_told_before_anything_is_done() {
 	build wrong
 	expect $? 3 status && said 'wrong:1: FROM nowhere: no such image file' || return
 	"$charmvm" build -f "$context/Charmfile" 2>"$work/said"
-	expect $? 2 status && said '-o FILE' && [ ! -e "$XDG_CACHE_HOME/charmvm/build" ]
+	expect $? 2 status && said '-o FILE' || return
+	"$charmvm" build -f "$context/Charmfile" -o "$work/out.qcow2" --size 1G 2>"$work/said"
+	expect $? 2 status && said 'a disk is not made smaller' && nothing_is_left && [ ! -e "$XDG_CACHE_HOME/charmvm/build" ]
 }
 steps_are_done_and_end_in_an_image() {
 	build Charmfile || { cat "$work/said"; return 1; }
-	said 'said by root: hello there' && said '--mem 512M --forward tcp:10080:80' && not_said '(cached)' || return
+	said 'said by root: hello there' && said '--forward tcp:10080:80' && not_said '(cached)' || return
 	qemu-img check -q "$work/out.qcow2" && ! qemu-img info "$work/out.qcow2" | grep -i backing || return
 	qemu-img convert -O raw "$work/out.qcow2" "$work/out.raw" || return
 	expect "$(inside /said)" 'said by root: hello there' /said &&
 		expect "$(inside /home/charm/mine | xargs)" 'one two 2' "charm's file" &&
+		expect "$(inside /home/charm/size | awk '/vda/ { print ($2 > 8.5 * 1024 * 1024) }')" 1 "whether the file system has grown" &&
 		expect "$(inside /etc/environment | grep -c -e '^GREETING=hello there$' -e '^LATER=2$')" 2 environment &&
 		expect "$(inside /etc/charmvm/entrypoint | tail -n 1)" 'exec sleep 1000' ENTRYPOINT &&
 		expect "$(inside /etc/hostname)" out hostname &&
@@ -69,7 +73,17 @@ what_has_not_changed_is_not_done_again() {
 	build Charmfile || { cat "$work/said"; return 1; }
 	expect "$(grep -c '(cached)' "$work/said")" 3 "number of cached steps" && not_said 'said by root: hello' &&
 		[ -s "$work/out.qcow2" ] && ((SECONDS - start < 60))
+}
+# The image of the test before.
+machine_of_the_image_is_as_it_says() {
+	# shellcheck disable=SC2016 # likewise
+	timeout 300 "$charmvm" run --image "$work/out.qcow2" --user root -- sh -c '
+		until systemctl is-active --quiet charmvm-entrypoint; do sleep 0.5; done
+		systemctl show -p User charmvm-entrypoint; su - charm -c "echo \$GREETING"
+		awk "/MemTotal/ { print \$2 < 512 * 1024 }" /proc/meminfo; wc -c </etc/machine-id' >"$work/1" 2>"$work/said"
+	expect "$(xargs <"$work/1")" 'User=charm hello there 1 33' 'what it says' || { cat "$work/said"; return 1; }
 	rm "$work/out.qcow2"
+	nothing_is_left
 }
 failing_step_shows_its_output_and_leaves_the_machine_when_asked() {
 	head -n 3 "$context/Charmfile" >"$context/failing"
@@ -95,7 +109,7 @@ interrupt_leaves_nothing() {
 	head -n 3 "$context/Charmfile" >"$context/long"
 	echo 'RUN echo it is there; sleep 1000' >>"$context/long"
 	# A shell's background job ignores SIGINT, unless something puts it back.
-	env --default-signal=INT "$charmvm" build -f "$context/long" -o "$work/out.qcow2" >"$work/said" 2>&1 &
+	env --default-signal=INT "$charmvm" build --size 9G -f "$context/long" -o "$work/out.qcow2" >"$work/said" 2>&1 &
 	eventually 60 grep -q '^it is there' "$work/said" || return
 	kill -INT $!
 	wait $!
@@ -104,5 +118,6 @@ interrupt_leaves_nothing() {
 
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 run_tests mistakes_are_told_before_anything_is_done steps_are_done_and_end_in_an_image what_has_not_changed_is_not_done_again \
+	machine_of_the_image_is_as_it_says \
 	failing_step_shows_its_output_and_leaves_the_machine_when_asked \
 	step_that_loops_or_fills_the_disk_ends_with_a_clear_line interrupt_leaves_nothing

@@ -20,6 +20,7 @@ complete -c charmvm -n '__fish_seen_subcommand_from build' -l file -r -d 'The re
 complete -c charmvm -n '__fish_seen_subcommand_from build' -s o -l output -r -d 'The image to make'
 complete -c charmvm -n '__fish_seen_subcommand_from build' -l no-cache -d 'Do every step anew'
 complete -c charmvm -n '__fish_seen_subcommand_from build' -l debug -d 'Leave the machine when a step fails'
+complete -c charmvm -n '__fish_seen_subcommand_from build' -l size -x -d 'How large its disk is'
 complete -c charmvm -n '__fish_seen_subcommand_from build' -l time -x -d 'How long a step may take'
 complete -c charmvm -n __fish_use_subcommand -a clone -d 'Make another machine like one'
 complete -c charmvm -n __fish_use_subcommand -a destroy -d 'Delete a machine for good'

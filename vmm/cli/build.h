@@ -21,6 +21,7 @@ struct build {
 	const char *out_given;
 	const char *mem, *cpus; /* of the machine it is done in */
 	uint64_t time_s;	/* that one step may take */
+	uint64_t disk_bytes;	/* of the image; 0: as FROM has it */
 	bool no_cache, debug;
 
 	char context[PATH_MAX]; /* the Charmfile's directory */

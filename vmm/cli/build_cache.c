@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept of builds: for each base one qcow2 image over it, with a snapshot for each state a machine of it had. */
 /*
- * How it works. The image's name is a hash of what the base is: its path, size, time, and the memory and processors of the
- * machine, which a snapshot fixes. A state's name is its key (vmm/build/plan.h). States of all Charmfiles from one base are in
+ * How it works. The image's name is a hash of what the base is: its path, size, time, and the memory, processors and disk
+ * size of the machine, which a snapshot fixes. A state's name is its key (vmm/build/plan.h). States of all Charmfiles from one base are in
  * one image, so each of them begins with a machine that has booted already. One build has the image at a time, by a lock beside it.
  *
  * An image without a booted machine in it was left by a build that did not get so far, and is made anew; so is one that has
@@ -62,8 +62,20 @@ int build_image_command(const char *const *argv)
 
 static enum exit_status make_image(struct build *b)
 {
-	const char *const argv[] = { "image",	     "create", "-q",	"-f",	  "qcow2", "-F",
-				     b->base_format, "-b",     b->base, b->image, NULL };
+	char size[24];
+	snprintf(size, sizeof(size), "%" PRIu64, b->disk_bytes);
+	const char *const argv[] = { "image",
+				     "create",
+				     "-q",
+				     "-f",
+				     "qcow2",
+				     "-F",
+				     b->base_format,
+				     "-b",
+				     b->base,
+				     b->image,
+				     b->disk_bytes ? size : NULL,
+				     NULL };
 	if (unlink(b->image) && errno != ENOENT) {
 		log_error("%s: cannot be made anew: %s", b->image, strerror(errno));
 		return EXIT_STATUS_FILE;
@@ -185,6 +197,26 @@ static void tidy(const char *dir)
 
 /* ---- opening ---- */
 
+/* A disk that ends earlier would lose what is there; one of the same size is not another one. */
+static enum exit_status check_size(struct build *b)
+{
+	struct loop *loop = NULL;
+	struct blk_node *n = NULL;
+	int err = b->disk_bytes ? image_open(&loop, b->base, b->base_format, 0, NULL, &n) : 0;
+	uint64_t base_bytes = n ? blk_size(n) : 0;
+	err = image_close(loop, n, err);
+	if (err)
+		return err == -EBUSY ? EXIT_STATUS_IN_USE : EXIT_STATUS_FILE;
+	b->disk_bytes = align_down(b->disk_bytes, BLK_SECTOR_BYTES);
+	if (b->disk_bytes == base_bytes)
+		b->disk_bytes = 0;
+	if (!b->disk_bytes || b->disk_bytes > base_bytes)
+		return EXIT_STATUS_OK;
+	log_error("--size: FROM's disk has %" PRIu64 " MiB, and a disk is not made smaller",
+		  base_bytes / MIB);
+	return EXIT_STATUS_USAGE;
+}
+
 static enum exit_status find_image(struct build *b, char dir[PATH_MAX], char lock_path[PATH_MAX])
 {
 	struct stat st;
@@ -194,9 +226,10 @@ static enum exit_status find_image(struct build *b, char dir[PATH_MAX], char loc
 		log_error("%s: %s", b->base, strerror(-err));
 		return EXIT_STATUS_FILE;
 	}
-	snprintf(what, sizeof(what), "1 %ju %ju %jd %jd.%09ld %s %s %s", (uintmax_t)st.st_dev,
-		 (uintmax_t)st.st_ino, (intmax_t)st.st_size, (intmax_t)st.st_mtim.tv_sec,
-		 st.st_mtim.tv_nsec, b->base_format, b->mem, b->cpus);
+	snprintf(what, sizeof(what), "1 %ju %ju %jd %jd.%09ld %s %s %s %" PRIu64,
+		 (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, (intmax_t)st.st_size,
+		 (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, b->base_format, b->mem, b->cpus,
+		 b->disk_bytes);
 	plan_base_key(b->base, what, key);
 	if (!name_files(dir, key, b->image, lock_path))
 		return EXIT_STATUS_OK;
@@ -207,7 +240,8 @@ static enum exit_status find_image(struct build *b, char dir[PATH_MAX], char loc
 enum exit_status build_cache_open(struct build *b)
 {
 	char dir[PATH_MAX], lock_path[PATH_MAX];
-	enum exit_status status = find_image(b, dir, lock_path);
+	enum exit_status status = check_size(b);
+	status = status ? status : find_image(b, dir, lock_path);
 	status = status ? status : lock(b, lock_path);
 	if (status)
 		return status;

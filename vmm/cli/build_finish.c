@@ -63,7 +63,7 @@ const char build_finish_script[] =
 	"sync\n"
 	"setsid sh -c 'sleep 1; exec poweroff' </dev/null >/dev/null 2>&1 &\n";
 
-enum { TEXT_BYTES = 16 * 1024, ENV_WORDS = 5, UNPRIVILEGED_PORT = 1024, PORT_SHIFT = 10000 };
+enum { TEXT_BYTES = 256, ENV_WORDS = 5, UNPRIVILEGED_PORT = 1024, PORT_SHIFT = 10000 };
 
 /* ---- what a machine of the image gets ---- */
 
@@ -84,16 +84,11 @@ static void add_line(char text[TEXT_BYTES], const char *key, const char *value)
 
 static void machine_text(const struct plan *p, char text[TEXT_BYTES])
 {
-	char forward[40];
 	*text = '\0';
 	if (p->mem)
 		add_line(text, "mem", p->mem);
 	if (p->cpus)
 		add_line(text, "cpus", p->cpus);
-	for (const char **port = p->ports; *port; port++) {
-		forward_text(*port, forward, sizeof(forward));
-		add_line(text, "forward", forward);
-	}
 }
 
 void build_tell_use(const struct build *b)
@@ -101,10 +96,6 @@ void build_tell_use(const struct build *b)
 	const struct plan *p = &b->plan;
 	char forward[40];
 	fprintf(stderr, "%s is ready. To start it: charmvm up %s", b->out_given, b->out_given);
-	if (p->mem)
-		fprintf(stderr, " --mem %s", p->mem);
-	if (p->cpus)
-		fprintf(stderr, " --cpus %s", p->cpus);
 	for (const char **port = p->ports; *port; port++) {
 		forward_text(*port, forward, sizeof(forward));
 		fprintf(stderr, " --forward %s", forward);
@@ -114,9 +105,10 @@ void build_tell_use(const struct build *b)
 
 /* ---- the script ---- */
 
-static int run(struct build *b, char *text)
+static int run(struct build *b)
 {
 	const struct plan *p = &b->plan;
+	char text[TEXT_BYTES];
 	const char *const names[ENV_WORDS - 1] = { "BUILD_NAME=", "BUILD_USER=",
 						   "BUILD_ENTRYPOINT=", "BUILD_MACHINE=" };
 	char *env[ENV_WORDS] = { NULL };
@@ -139,10 +131,8 @@ static int run(struct build *b, char *text)
 
 enum exit_status build_finish(struct build *b)
 {
-	char *text = malloc(TEXT_BYTES);
 	build_machine_set_deadline(b);
-	int status = text ? run(b, text) : EXIT_STATUS_FAILED;
-	free(text);
+	int status = run(b);
 	if (!status)
 		return build_machine_wait(b);
 	log_error("%s: the image cannot be finished (status %d)", b->file, status);

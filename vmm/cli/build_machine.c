@@ -17,6 +17,7 @@ enum {
 	ARGS_MAX = 64,
 	WORDS_MAX = CHARMFILE_OPERANDS_MAX + 4,
 	POWER_OFF_MS = 180 * 1000,
+	BOOT_S = 600, /* an image without an agent is not waited for as long as for a step */
 };
 
 /*
@@ -39,6 +40,21 @@ static const char wait_until_booted[] =
 	"	i=$((i + 1))\n"
 	"	sleep 0.5\n"
 	"done\n";
+
+/*
+ * The disk has become larger than FROM's (--size): the partition of the root file system, the last one, and that itself follow. The table's
+ * second copy goes to the new end first, since it says where the disk ends.
+ */
+static const char grow[] =
+	"set -e\n"
+	"root=$(findmnt -n -o SOURCE /)\n"
+	"disk=${root%%[0-9]*} number=${root##*[!0-9]}\n"
+	"if [ -n \"$number\" ]; then\n"
+	"	sfdisk -q --no-reread --relocate gpt-bak-std $disk\n"
+	"	echo ', +' | sfdisk -q --no-reread --no-tell-kernel -N $number $disk\n"
+	"	partx -u --nr $number $disk\n"
+	"fi\n"
+	"resize2fs $root\n";
 
 /* ---- what machine it is ---- */
 
@@ -73,10 +89,24 @@ static void take_name(void *opaque, const struct record *r)
 
 /* ---- starting and ending ---- */
 
-static enum exit_status wait_for_guest(struct build *b, bool booted)
+/* After a boot; the state that is kept has it behind it. */
+static int prepare_guest(struct build *b)
 {
 	static const char *const no_words[] = { NULL };
 	build_machine_set_deadline(b);
+	int status = build_machine_script(b, NULL, NULL, wait_until_booted, no_words);
+	if (status || !b->disk_bytes)
+		return status;
+	status = build_machine_script(b, NULL, NULL, grow, no_words);
+	if (status)
+		log_error("--size: the file system of FROM's disk cannot be grown (status %d)",
+			  status);
+	return status ? EXIT_STATUS_FAILED : 0;
+}
+
+static enum exit_status wait_for_guest(struct build *b, bool booted)
+{
+	b->own.link.deadline_ns = clock_now_ns() + MIN(b->time_s, (uint64_t)BOOT_S) * NS_PER_S;
 	int status = own_machine_wait_for_agent(&b->own);
 	if (status == EXIT_STATUS_GUEST_GONE) {
 		int machine = build_machine_stop(b);
@@ -85,7 +115,7 @@ static enum exit_status wait_for_guest(struct build *b, bool booted)
 		return machine > 0 ? (enum exit_status)machine : EXIT_STATUS_FAILED;
 	}
 	if (!status && !booted)
-		status = build_machine_script(b, NULL, NULL, wait_until_booted, no_words);
+		status = prepare_guest(b);
 	record_each(take_name, b);
 	return (enum exit_status)status;
 }

@@ -80,9 +80,9 @@ enum exit_status build_step_failed(struct build *b, const struct charmfile_step 
 		log_error("%s: interrupted", at);
 		return (enum exit_status)status;
 	}
-	log_error(disk_is_full(b) ? "%s: status %d; the machine's disk is full: 'charmvm image "
-				    "resize' makes that of FROM larger"
-				  : "%s: failed with status %d",
+	log_error(disk_is_full(b)
+			  ? "%s: status %d; the machine's disk is full: --size makes it larger"
+			  : "%s: failed with status %d",
 		  at, status);
 	return EXIT_STATUS_FAILED;
 }

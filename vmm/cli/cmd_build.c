@@ -45,6 +45,15 @@ static int opt_time(void *cfg, const char *v)
 	return agent_parse_time("time", v, &((struct build *)cfg)->time_s);
 }
 
+static int opt_size(void *cfg, const char *v)
+{
+	uint64_t *bytes = &((struct build *)cfg)->disk_bytes;
+	if (!options_parse_size(v, bytes) && *bytes && *bytes <= INT64_MAX / 2)
+		return 0;
+	log_error("--size %s: a size is wanted, such as 20G", v);
+	return -EINVAL;
+}
+
 static int opt_mem(void *cfg, const char *v)
 {
 	((struct build *)cfg)->mem = v; /* judged as a machine's own option is */
@@ -86,6 +95,8 @@ static const struct option_spec options[] = {
 	{ "debug", 0, NULL, "leave the machine running when a step fails", opt_debug },
 	{ "time", 't', "TIME", "how long a step may take (60s, 5m, 2h): status 124 [1h]",
 	  opt_time },
+	{ "size", 's', "SIZE", "how large its disk is, and the file system in it [as FROM's]",
+	  opt_size },
 	{ "mem", 'm', "SIZE", "memory of the machine it is built in [1G]", opt_mem },
 	{ "cpus", 'c', "N", "its vCPUs [1]", opt_cpus },
 };
@@ -269,10 +280,12 @@ static enum exit_status do_steps(struct build *b, size_t first)
 	return status;
 }
 
-/* Where a step has failed and the guest is there. */
-static void leave_machine(struct build *b)
+/* Where a step has failed with @status and the guest is there. */
+static void leave_machine(struct build *b, enum exit_status status)
 {
-	if (!b->debug || !b->runs || !*b->vm || agent_link_left_ms(&b->own.link) == 0)
+	bool there = status == EXIT_STATUS_FAILED || status == EXIT_STATUS_TIMEOUT ||
+		     status == EXIT_STATUS_OUT_OF_MEMORY;
+	if (!b->debug || !b->runs || !*b->vm || !there)
 		return;
 	own_machine_let_go(&b->own);
 	b->runs = false;
@@ -294,7 +307,7 @@ static enum exit_status run_machine(struct build *b, size_t kept)
 		status = build_finish(b);
 	}
 	if (status)
-		leave_machine(b);
+		leave_machine(b, status);
 	build_machine_stop(b);
 	if (!status && build_image_command(snapshot))
 		status = EXIT_STATUS_FILE;
