@@ -43,7 +43,7 @@ static int read_token(const char *path, char token[NOTEBOOK_TOKEN_MAX + 1])
 	if (!err && !notebook_token_ok(text))
 		err = -EINVAL;
 	if (!err)
-		snprintf(token, NOTEBOOK_TOKEN_MAX + 1, "%s", text);
+		snprintf(token, NOTEBOOK_TOKEN_MAX + 1, "%.*s", NOTEBOOK_TOKEN_MAX, text);
 	explicit_bzero(text, sizeof(text));
 	return err;
 }
