@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # charmvm build: an image from a Charmfile, in a machine that is booted once for all of these.
-# seconds: 600
+# seconds: 1200
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-export XDG_CACHE_HOME=$work/cache
+export XDG_CACHE_HOME=$work/cache TEST_SECONDS=600
 context=$work/context
 mkdir -p "$context/files/below"
 cp --sparse=always "$DEMO_IMAGE" "$context/demo.qcow2"
@@ -20,7 +20,7 @@ printf '%s\n' 'FROM demo' 'ENV GREETING="hello there" LATER=1' \
 	'MEM 512M' 'EXPOSE 80' 'ENTRYPOINT exec sleep 1000' >"$context/Charmfile"
 
 build() { # CHARMFILE [OPTION...]; what it says is in $work/said
-	timeout 300 "$charmvm" build --size 9G -f "$context/$1" -o "$work/out.qcow2" "${@:2}" >"$work/said" 2>&1
+	timeout 500 "$charmvm" build --size 9G -f "$context/$1" -o "$work/out.qcow2" "${@:2}" >"$work/said" 2>&1
 }
 said() { grep -qF -- "$1" "$work/said" || { echo "not said: $1"; cat "$work/said"; return 1; }; }
 not_said() { ! grep -F -- "$1" "$work/said"; }
@@ -62,7 +62,8 @@ steps_are_done_and_end_in_an_image() {
 		expect "$(inside /etc/environment | grep -c -e '^GREETING=hello there$' -e '^LATER=2$')" 2 environment &&
 		expect "$(inside /etc/charmvm/entrypoint | tail -n 1)" 'exec sleep 1000' ENTRYPOINT &&
 		expect "$(inside /etc/hostname)" out hostname &&
-		expect "$(inside /etc/machine-id)" '' machine-id || return
+		expect "$(inside /etc/machine-id)" '' machine-id &&
+		expect "$(inside /usr/share/charmvm/packages | grep -c '^python3-numpy	.*	BSD')" 1 "numpy in the list of packages" || return
 	[ -z "$(inside /etc/ssh/ssh_host_ed25519_key)" ] || { echo "the image has a host key"; return 1; }
 	expect "$(sha256sum <"$context/demo.qcow2")" "$sum" "the base"
 	rm -f "$work/out.raw" "$work/out.qcow2"
@@ -77,7 +78,7 @@ what_has_not_changed_is_not_done_again() {
 # The image of the test before.
 machine_of_the_image_is_as_it_says() {
 	# shellcheck disable=SC2016 # likewise
-	timeout 300 "$charmvm" run --image "$work/out.qcow2" --user root -- sh -c '
+	timeout 500 "$charmvm" run --image "$work/out.qcow2" --user root -- sh -c '
 		until systemctl is-active --quiet charmvm-entrypoint; do sleep 0.5; done
 		systemctl show -p User charmvm-entrypoint; su - charm -c "echo \$GREETING"
 		awk "/MemTotal/ { print \$2 < 512 * 1024 }" /proc/meminfo; wc -c </etc/machine-id' >"$work/1" 2>"$work/said"
