@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "devices/pci/pci.h"
 #include "vmm/backends.h"
 #include "vmm/base/log.h"
 #include "vmm/cloud_init.h"
@@ -321,5 +323,7 @@ void machine_destroy(struct machine *m)
 		kvm_close(&m->kvm);
 	snapshot_ram_forget(&m->origin);
 	x86_ram_destroy(&m->ram);
+	if (m->ecam)
+		munmap(m->ecam, PCI_ECAM_BYTES);
 	free(m);
 }

@@ -4,8 +4,10 @@
  * Names and PCI slots are part of what a snapshot is restored by, so they never change: a new kind of
  * device gets a new slot. Devices that come in numbers have the last ones.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "devices/block/block.h"
 #include "devices/pci/pci.h"
@@ -103,8 +105,21 @@ static int add_bios(struct machine *m)
 	return err ? err : add(m, &acpi_pm_ops, "acpi-pm", &pm, NULL);
 }
 
+static int make_ecam(struct machine *m)
+{
+	if (m->ecam)
+		return 0;
+	void *p = mmap(NULL, PCI_ECAM_BYTES, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	m->ecam = p == MAP_FAILED ? NULL : p;
+	return m->ecam ? 0 : -errno;
+}
+
 static int add_pci_host(struct machine *m)
 {
+	int err = make_ecam(m);
+	if (err)
+		return err;
 	const struct pci_host_config cfg = {
 		.ecam_base = X86_PCI_ECAM_BASE,
 		.mmio_base = X86_PCI_MMIO_BASE,
@@ -112,9 +127,10 @@ static int add_pci_host(struct machine *m)
 		.config_port = m->bios ? X86_PCI_CONFIG_PORT : 0,
 		.map_rom = map_rom,
 		.map_opaque = m,
+		.ecam = m->ecam,
 	};
 	struct device *host;
-	int err = add(m, &pci_host_device, "pci", &cfg, &host);
+	err = add(m, &pci_host_device, "pci", &cfg, &host);
 	if (!err)
 		m->env.pci = pci_host_of(host);
 	return err;

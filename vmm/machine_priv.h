@@ -33,6 +33,7 @@ struct machine {
 	struct kvm kvm;
 	struct kvm_irqs *irqs;
 	struct x86_ram ram;
+	void *ecam; /* PCI_ECAM_BYTES: what the guest sees of PCI configuration space, whichever host fills it */
 	struct bus *pio;
 	struct bus *mmio;
 	struct vcpus *vcpus;

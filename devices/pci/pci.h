@@ -57,6 +57,11 @@ struct pci_host_config {
 	 */
 	int (*map_rom)(void *opaque, uint64_t gpa, void *hva, uint64_t len_bytes, bool on);
 	void *map_opaque;
+	/*
+	 * PCI_ECAM_BYTES of private anonymous memory to show, the machine's: it stays shown when the host goes, for the
+	 * next one to fill, which a revert makes at once. NULL: memory of the host's own, taken away with it.
+	 */
+	void *ecam;
 };
 
 /* The host in a device that pci_host_device created: for device_env.pci of all others. */

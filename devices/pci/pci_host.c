@@ -190,9 +190,10 @@ static void host_destroy(struct device *d)
 	struct pci_host *h = host_of(d);
 	bus_unmap(d->env->pio, &h->port_range);
 	bus_unmap(d->env->mmio, &h->ecam_range);
-	pci_host_trap_reads(h);
+	if (!h->cfg.ecam)
+		pci_host_trap_reads(h);
 	pci_function_fini(&h->bridge);
-	if (h->ecam)
+	if (h->ecam && !h->cfg.ecam)
 		munmap(h->ecam, PCI_ECAM_BYTES);
 	device_fini(d);
 	free(h);
@@ -200,6 +201,9 @@ static void host_destroy(struct device *d)
 
 static int map_ecam_memory(struct pci_host *h)
 {
+	h->ecam = h->cfg.ecam;
+	if (h->ecam) /* zeroes again */
+		return madvise(h->ecam, PCI_ECAM_BYTES, MADV_DONTNEED) < 0 ? -errno : 0;
 	void *p = mmap(NULL, PCI_ECAM_BYTES, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)

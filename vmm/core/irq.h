@@ -13,7 +13,10 @@
 struct irqchip;
 
 struct irqchip_ops {
-	/* A new message route, masked: *out_fd (owned by the chip) raises it, *out_id names it. */
+	/*
+	 * A message route: *out_fd (owned by the chip) raises it, *out_id names it. Before it is raised, msi_set() and
+	 * msi_mask() say where it goes: it may be one that was given back, as it was.
+	 */
 	int (*msi_alloc)(struct irqchip *c, int *out_fd, uint32_t *out_id);
 	/* Where it goes; nothing is changed and nothing is called when it already goes there. */
 	int (*msi_set)(struct irqchip *c, uint32_t id, uint64_t addr, uint32_t data);

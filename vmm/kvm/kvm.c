@@ -167,5 +167,10 @@ int kvm_map_rom(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len_bytes, bo
 		.memory_size = on ? len_bytes : 0,
 		.userspace_addr = (uintptr_t)hva,
 	};
-	return ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? -errno : 0;
+	if (on && kvm->rom == hva)
+		return 0;
+	if (ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+		return -errno;
+	kvm->rom = on ? hva : NULL;
+	return 0;
 }

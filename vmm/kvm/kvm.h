@@ -18,6 +18,7 @@ struct kvm {
 	int dev_fd;	   /* /dev/kvm */
 	int vm_fd;	   /* the machine */
 	int run_len_bytes; /* of the struct kvm_run of each vCPU */
+	const void *rom;   /* what kvm_map_rom() shows, or NULL */
 };
 
 /*
@@ -33,7 +34,8 @@ int kvm_map_ram(struct kvm *kvm, const struct guestmem *gm);
 
 /*
  * Shows [hva, hva+len) at @gpa for reading, without an exit; writes there come as MMIO. @on false takes
- * it away. There is one such place in a machine. -> 0 or -errno (not logged: reads can be served as MMIO).
+ * it away, and all that the guest has mapped with it: KVM forgets every page of the machine then. There is one such
+ * place in a machine; showing what is shown does nothing. -> 0 or -errno (not logged: reads can be served as MMIO).
  */
 int kvm_map_rom(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len_bytes, bool on);
 

@@ -7,7 +7,9 @@
  * listened to: its count waits, and KVM looks at it when the irqfd comes back.
  *
  * KVM replaces the table as a whole and waits for all vCPUs to see it, so it is written only when a
- * route's target really changes. `lock` guards the table; callers hold their device's lock.
+ * route's target really changes. Taking an irqfd down waits for a grace period of the host kernel's, which is
+ * milliseconds; so a route that is given back stays as it is for the next who wants one. A revert, which makes all
+ * devices anew, then finds each where it was. `lock` guards the table; callers hold their device's lock.
  */
 #include "vmm/kvm/kvm.h"
 
@@ -26,7 +28,8 @@
 enum { MSI_ROUTES_MAX = 1024 };
 
 struct msi_route {
-	bool used;
+	bool made;     /* it has an fd */
+	bool used;     /* somebody has it; else it is kept for the next */
 	bool set;      /* addr and data are in KVM's table */
 	bool unmasked; /* KVM listens to fd */
 	int fd;
@@ -43,6 +46,7 @@ struct kvm_irqs {
 
 	pthread_mutex_t lock;
 	struct msi_route routes[MSI_ROUTES_MAX]; /* the GSI is pins + index */
+	uint32_t nroutes;			 /* one behind the last that was ever used */
 	struct kvm_irq_routing *table;		 /* room for nfirst + MSI_ROUTES_MAX entries */
 };
 
@@ -54,7 +58,7 @@ static struct kvm_irqs *of_chip(struct irqchip *c)
 static int write_table(struct kvm_irqs *k)
 {
 	unsigned int n = k->nfirst;
-	for (unsigned int i = 0; i < MSI_ROUTES_MAX; i++) {
+	for (unsigned int i = 0; i < k->nroutes; i++) {
 		if (!k->routes[i].set)
 			continue;
 		k->table->entries[n++] = (struct kvm_irq_routing_entry){
@@ -82,22 +86,29 @@ static int listen_to(struct kvm_irqs *k, uint32_t id, bool on)
 	return 0;
 }
 
+/* One that was given back may still be listened to: its new owner says at once what it is to be. */
+static int take_route(struct msi_route *r)
+{
+	if (!r->made)
+		r->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->fd < 0)
+		return -errno;
+	r->made = r->used = true;
+	return 0;
+}
+
 static int msi_alloc(struct irqchip *c, int *out_fd, uint32_t *out_id)
 {
 	struct kvm_irqs *k = of_chip(c);
-	int err = -ENOSPC;
+	uint32_t i = 0;
 	pthread_mutex_lock(&k->lock);
-	for (uint32_t i = 0; i < MSI_ROUTES_MAX; i++) {
-		if (k->routes[i].used)
-			continue;
-		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		err = fd < 0 ? -errno : 0;
-		if (!err) {
-			k->routes[i] = (struct msi_route){ .used = true, .fd = fd };
-			*out_fd = fd;
-			*out_id = i;
-		}
-		break;
+	while (i < MSI_ROUTES_MAX && k->routes[i].used)
+		i++;
+	int err = i < MSI_ROUTES_MAX ? take_route(&k->routes[i]) : -ENOSPC;
+	if (!err) {
+		*out_fd = k->routes[i].fd;
+		*out_id = i;
+		k->nroutes = MAX(k->nroutes, i + 1);
 	}
 	pthread_mutex_unlock(&k->lock);
 	return err;
@@ -134,11 +145,7 @@ static void msi_free(struct irqchip *c, uint32_t id)
 {
 	struct kvm_irqs *k = of_chip(c);
 	pthread_mutex_lock(&k->lock);
-	if (k->routes[id].unmasked)
-		listen_to(k, id, false);
-	close(k->routes[id].fd);
-	/* Its line in KVM's table goes with the next change: nothing can raise it any more. */
-	k->routes[id] = (struct msi_route){ 0 };
+	k->routes[id].used = false;
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -204,6 +211,8 @@ void kvm_irqs_destroy(struct kvm_irqs *k)
 {
 	if (!k)
 		return;
+	for (uint32_t i = 0; i < k->nroutes; i++)
+		close(k->routes[i].fd);
 	pthread_mutex_destroy(&k->lock);
 	free(k->table);
 	free(k);
