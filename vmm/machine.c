@@ -13,6 +13,7 @@
 #include "vmm/cloud_init.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/loop.h"
+#include "vmm/machine_event.h"
 #include "vmm/machine_priv.h"
 #include "vmm/x86/chips.h"
 #include "vmm/x86/cpuid.h"
@@ -101,16 +102,23 @@ static void go(struct machine *m)
 	m->going = true;
 }
 
+/* @on: whether it is to be; what it is already is no news. */
+static void set_paused(struct machine *m, bool on)
+{
+	if (m->paused != on)
+		machine_tell(m, on ? "paused" : "resumed", NULL);
+	m->paused = on;
+	loop_stop(m->hosts->loop);
+}
+
 void machine_pause(struct machine *m)
 {
-	m->paused = true;
-	loop_stop(m->hosts->loop);
+	set_paused(m, true);
 }
 
 void machine_resume(struct machine *m)
 {
-	m->paused = false;
-	loop_stop(m->hosts->loop);
+	set_paused(m, false);
 }
 
 bool machine_paused(const struct machine *m)
@@ -159,6 +167,7 @@ static enum exit_status reset(struct machine *m)
 	log_info("reset");
 	atomic_store(&m->reboot, false);
 	m->resets++;
+	machine_tell(m, "reset", NULL);
 	for (unsigned int i = 0; i < m->ndevices; i++)
 		m->devices[i]->ops->reset(m->devices[i]);
 	snapshot_ram_forget(&m->origin);
@@ -297,6 +306,7 @@ enum exit_status machine_create(const struct machine_config *cfg, struct backend
 	m->cfg = cfg;
 	m->hosts = hosts;
 	list_init(&m->tasks);
+	list_init(&m->listeners);
 	machine_hold_init(m);
 	enum exit_status status = create(m);
 	if (status) {

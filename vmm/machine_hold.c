@@ -8,12 +8,16 @@
  */
 #include "devices/virtio/virtio_blk.h"
 #include "vmm/backends.h"
+#include "vmm/machine_event.h"
 #include "vmm/machine_priv.h"
 
 static void apply(void *opaque)
 {
 	struct machine *m = opaque;
-	bool on = m->up && !m->stopped_disks;
+	bool on = m->up && !m->stopped_disks, waits = m->stopped_disks;
+	if (waits != m->disk_waits)
+		machine_tell(m, waits ? "disk-waits" : "disk-goes-on", NULL);
+	m->disk_waits = waits;
 	if (on == m->vcpus_on)
 		return;
 	m->vcpus_on = on;

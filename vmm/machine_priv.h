@@ -54,9 +54,10 @@ struct machine {
 	unsigned int busy; /* devices that are on their way to quiet */
 	bool quiet;
 
-	bool going;	   /* vCPUs run, devices work */
-	bool paused;	   /* by the user */
-	struct list tasks; /* of struct machine_task: for the next stop */
+	bool going;	       /* vCPUs run, devices work */
+	bool paused;	       /* by the user */
+	struct list tasks;     /* of struct machine_task: for the next stop */
+	struct list listeners; /* of struct machine_listener */
 
 	struct state_node from;	    /* while devices are made: their saved nodes; .fdt NULL: cold */
 	struct snapshot_ram origin; /* of RAM's contents */
@@ -67,6 +68,7 @@ struct machine {
 
 	bool up;		    /* machine_run() wants the vCPUs to run */
 	unsigned int stopped_disks; /* and these do not: machine_hold.c */
+	bool disk_waits;	    /* and it has been told */
 	bool vcpus_on;
 	struct loop_task hold;
 

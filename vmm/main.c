@@ -21,6 +21,7 @@ static const struct {
 	{ "cp", cmd_cp },
 	{ "destroy", cmd_destroy },
 	{ "doctor", cmd_doctor },
+	{ "events", cmd_events },
 	{ "exec", cmd_exec },
 	{ "fork", cmd_fork },
 	{ "forward", cmd_forward },

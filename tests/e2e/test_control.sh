@@ -84,6 +84,8 @@ snapshots_are_saved_told_reverted_to_renamed_and_deleted() {
 	local image=$work/s.qcow2 snapshot="$charmvm snapshot"
 	qemu-img create -q -f qcow2 "$image" 64M
 	start --net none --disk "$image" || return
+	"$charmvm" events --json >"$work/events" &
+	eventually 10 grep -q listening "$work/events" || return
 	$snapshot save fresh --note 'a first one' && $snapshot save second vm || return
 	expect "$($snapshot list --json | jq -c '[.[] | [.name, .machine, .mem_bytes, .note]]')" \
 		'[["fresh",true,100663296,"a first one"],["second",true,100663296,""]]' "the list" || return
@@ -100,7 +102,11 @@ snapshots_are_saved_told_reverted_to_renamed_and_deleted() {
 	$snapshot rename second other && $snapshot delete other || return
 	$snapshot revert other 2>"$work/stderr"
 	expect $? 3 "exit status for a snapshot that is gone" && grep -q "'other'" "$work/stderr" || return
-	$snapshot export fresh "$work/out.qcow2" && qemu-img check -q "$work/out.qcow2" && end || return
+	$snapshot export fresh "$work/out.qcow2" && qemu-img check -q "$work/out.qcow2" || return
+	"$charmvm" pause vm && "$charmvm" resume vm && end && eventually 10 grep -q ended "$work/events" || return
+	expect "$(jq -r '"\(.event) \(.of)"' "$work/events" | paste -sd,)" \
+		"listening null,snapshot-saved fresh,snapshot-saved second,snapshot-reverted fresh,snapshot-renamed other,\
+snapshot-deleted other,paused null,resumed null,ended null" "what it told" || return
 	expect "$(qemu-img snapshot -l "$image" | awk 'NR > 2 { print $2 }')" fresh "what qemu-img lists" &&
 		qemu-img check -q "$image"
 }

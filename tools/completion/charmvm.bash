@@ -66,7 +66,7 @@ _charmvm() {
 	--console) _charmvm_one_of stdio none file: socket:; return ;;
 	esac
 	if [ "$COMP_CWORD" = 1 ]; then
-		_charmvm_words "$(printf '%s\n' build clone console cp destroy doctor exec fork forward image import info logs ls open pause ports ps reboot rename reset resume run selftest snapshot ssh ssh-config start status stop suspend up version wait; _charmvm_options)"
+		_charmvm_words "$(printf '%s\n' build clone console cp destroy doctor events exec fork forward image import info logs ls open pause ports ps reboot rename reset resume run selftest snapshot ssh ssh-config start status stop suspend up version wait; _charmvm_options)"
 		return
 	fi
 	case $command in

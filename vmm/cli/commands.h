@@ -9,6 +9,7 @@ int cmd_console(int argc, char **argv);
 int cmd_cp(int argc, char **argv);
 int cmd_destroy(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_events(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_fork(int argc, char **argv);
 int cmd_forward(int argc, char **argv);

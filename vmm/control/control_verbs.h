@@ -21,12 +21,16 @@ void verb_forward_remove(struct control_call *call, const json_t *request);
 /* control_verbs_agent.c */
 void verb_agent(struct control_call *call, const json_t *request);
 
+/* control_verbs_event.c */
+void verb_events(struct control_call *call, const json_t *request);
+
 /* control_verbs_run.c */
 void verb_stop(struct control_call *call, const json_t *request);
 void verb_pause(struct control_call *call, const json_t *request);
 void verb_resume(struct control_call *call, const json_t *request);
 void verb_reboot(struct control_call *call, const json_t *request);
 void verb_reset(struct control_call *call, const json_t *request);
+
 /* control_verbs_snapshot.c */
 void verb_snapshot_delete(struct control_call *call, const json_t *request);
 void verb_snapshot_list(struct control_call *call, const json_t *request);

@@ -9,6 +9,7 @@
 #include "vmm/backends.h"
 #include "vmm/control/control_verbs.h"
 #include "vmm/machine.h"
+#include "vmm/machine_event.h"
 #include "vmm/snapshot/snapshot.h"
 #include "vmm/snapshot/snapshot_table.h"
 #include "vmm/snapshot/suspend.h"
@@ -95,6 +96,8 @@ static void end_job(struct image_job *job)
 static void on_image_done(void *opaque, int err)
 {
 	struct image_job *job = opaque;
+	if (!err && job->to)
+		machine_tell(control_machine(job->call), "snapshot-renamed", job->to);
 	if (err)
 		control_fail(job->call, EXIT_STATUS_FILE, "snapshot '%.255s': %s",
 			     job->name ? job->name : "", snapshot_table_explain(err));

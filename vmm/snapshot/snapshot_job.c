@@ -14,11 +14,12 @@
 #include "devices/block/qcow2/header.h"
 #include "vmm/backends.h"
 #include "vmm/core/loop.h"
+#include "vmm/machine_event.h"
 
 enum { PAGE_BYTES = 4096, MESSAGE_BYTES = 512 };
 
-struct snapshot_job *snapshot_job_begin(struct machine *m, const char *name, void (*fn)(void *job),
-					snapshot_done_fn *done, void *opaque)
+struct snapshot_job *snapshot_job_begin(struct machine *m, const char *name, const char *event,
+					void (*fn)(void *job), snapshot_done_fn *done, void *opaque)
 {
 	if (m->job) {
 		done(opaque, EXIT_STATUS_IN_USE,
@@ -37,6 +38,7 @@ struct snapshot_job *snapshot_job_begin(struct machine *m, const char *name, voi
 		return NULL;
 	}
 	job->m = m;
+	job->event = event;
 	job->done = done;
 	job->opaque = opaque;
 	job->task = (struct machine_task){ .fn = fn, .opaque = job };
@@ -59,6 +61,8 @@ void snapshot_job_end(struct snapshot_job *job, enum exit_status status, const c
 	void *opaque = job->opaque;
 	m->job = NULL;
 	m->job_ended = true;
+	if (!status)
+		machine_tell(m, job->event, job->name);
 	free(job);
 	done(opaque, status, message);
 }
@@ -165,5 +169,5 @@ static void delete_stopped(void *opaque)
 void machine_snapshot_delete(struct machine *m, const char *name, snapshot_done_fn *done,
 			     void *opaque)
 {
-	snapshot_job_begin(m, name, delete_stopped, done, opaque);
+	snapshot_job_begin(m, name, "snapshot-deleted", delete_stopped, done, opaque);
 }

@@ -12,15 +12,18 @@ struct snapshot_save;
 struct snapshot_job {
 	struct machine *m;
 	char name[QCOW2_SNAPSHOT_NAME_MAX + 1];
+	const char *event;	    /* what it is when it is done: machine_event.h */
 	struct machine_task task;   /* when the machine has stopped */
 	struct snapshot_save *save; /* of a save; snapshot_save.c's */
 	snapshot_done_fn *done;
 	void *opaque;
 };
 
-/* Calls @fn(job) once the machine has stopped. -> the job, or NULL: @done has been told why not. */
-struct snapshot_job *snapshot_job_begin(struct machine *m, const char *name, void (*fn)(void *job),
-					snapshot_done_fn *done, void *opaque);
+/* Calls @fn(job) once the machine has stopped; @event, a literal, is told when it has succeeded. -> the job, or NULL: @done
+ * has been told why not. */
+struct snapshot_job *snapshot_job_begin(struct machine *m, const char *name, const char *event,
+					void (*fn)(void *job), snapshot_done_fn *done,
+					void *opaque);
 /* The answer; the job is freed. @fmt: what went wrong, as a line; "" for EXIT_STATUS_OK. */
 void snapshot_job_end(struct snapshot_job *job, enum exit_status status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -342,5 +342,5 @@ static void revert_stopped(void *opaque)
 void machine_snapshot_revert(struct machine *m, const char *name, snapshot_done_fn *done,
 			     void *opaque)
 {
-	snapshot_job_begin(m, name, revert_stopped, done, opaque);
+	snapshot_job_begin(m, name, "snapshot-reverted", revert_stopped, done, opaque);
 }

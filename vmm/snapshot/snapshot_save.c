@@ -412,7 +412,7 @@ void machine_snapshot_save(struct machine *m, const char *name, const char *note
 	}
 	s->fd = -1;
 	snprintf(s->note, sizeof(s->note), "%s", note ? note : "");
-	s->job = snapshot_job_begin(m, name, save_stopped, done, opaque);
+	s->job = snapshot_job_begin(m, name, "snapshot-saved", save_stopped, done, opaque);
 	if (s->job)
 		s->job->save = s;
 	else
