@@ -42,13 +42,14 @@ mount -t cgroup2 cgroup2 /host/sys/fs/cgroup
 mount -t debugfs -o mode=0755 debugfs /host/sys/kernel/debug
 mount -t tracefs -o mode=0755 tracefs /host/sys/kernel/tracing
 mount -t tmpfs -o mode=0755 tmpfs /host/run
-mkdir -p /host/run/lab/scratch /host/run/lock /host/run/user
+mkdir -p /host/run/lab/scratch /host/run/lab/fixed /host/run/lock /host/run/user
 chmod 1777 /host/run/lock
 
 modprobe -a virtio_blk ext4
 if mount -t ext4 -o noatime,discard /dev/vda /host/run/lab/scratch; then
 	mkdir -p /host/run/lab/scratch/tmp
 	chmod 1777 /host/run/lab/scratch /host/run/lab/scratch/tmp
+	mount -o bind /host/run/lab/scratch /host/run/lab/fixed && mount -o remount,bind,ro /host/run/lab/fixed
 fi
 
 hostname lab
