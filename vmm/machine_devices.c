@@ -54,7 +54,7 @@ static int add(struct machine *m, const struct device_ops *ops, const char *name
 	if (err)
 		log_error("the snapshot has no device '%s': start the machine with the options of "
 			  "then "
-			  "(--net, --disk, --channel, --agent, --cloud-init)",
+			  "(--net, --disk, --cdrom, --channel, --agent, --cloud-init)",
 			  name);
 	err = err ? err : ops->create(&m->env, name, cfg, from, &d);
 	if (err)

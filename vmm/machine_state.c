@@ -75,7 +75,8 @@ int machine_check_devices(const struct machine *m, struct state_node root)
 		if (err)
 			log_error("the snapshot has no device '%s': a machine with the options of "
 				  "then "
-				  "(--net, --disk, --channel, --cloud-init) can be what it was",
+				  "(--net, --disk, --cdrom, --channel, --cloud-init) can be what "
+				  "it was",
 				  m->devices[i]->name);
 		err = err ? err : state_check(n, m->devices[i]->ops->compatible);
 	}
@@ -84,7 +85,7 @@ int machine_check_devices(const struct machine *m, struct state_node root)
 			continue;
 		log_error(
 			"the snapshot has a device '%s' that this machine lacks: start it with the "
-			"options of then (--net, --disk, --channel, --cloud-init)",
+			"options of then (--net, --disk, --cdrom, --channel, --cloud-init)",
 			state_name(it));
 		err = -ENODEV;
 	}

@@ -20,6 +20,7 @@
 #include "devices/virtio/virtio_net.h"
 #include "devices/virtio/virtio_pci.h"
 #include "devices/virtio/virtio_rng.h"
+#include "devices/virtio/virtio_scsi.h"
 #include "tests/unit/virtio/driver.h"
 #include "tests/unit/virtio/fake_blk.h"
 #include "vmm/base/log.h"
@@ -41,7 +42,7 @@ enum action {
 	ACTIONS,
 };
 
-enum { DEVICES = 4, RING_BYTES = 0x10000, RUNS_MAX = 64, SAVES_MAX = 2 };
+enum { DEVICES = 5, RING_BYTES = 0x10000, RUNS_MAX = 64, SAVES_MAX = 2 };
 
 struct target {
 	const struct device_ops *ops;
@@ -59,6 +60,7 @@ struct rig {
 	struct virtio_net_config net_cfg;
 	struct virtio_console_config console_cfg;
 	struct virtio_rng_config rng_cfg;
+	struct virtio_scsi_config scsi_cfg;
 	struct target all[DEVICES];
 	/* Of the present input. */
 	struct target *t;
@@ -142,11 +144,13 @@ static void rig_create(struct rig *r)
 		.ports = { { NULL, &r->streams[0] }, { "port", &r->streams[1] } },
 	};
 	r->rng_cfg = (struct virtio_rng_config){ .pci_slot = 4 };
+	r->scsi_cfg = (struct virtio_scsi_config){ .pci_slot = 5, .medium = &r->blk->node };
 	const struct target all[DEVICES] = {
 		{ &virtio_blk_device, &r->blk_cfg, 2, NULL },
 		{ &virtio_net_device, &r->net_cfg, 3, NULL },
 		{ &virtio_console_device, &r->console_cfg, 6, NULL },
 		{ &virtio_rng_device, &r->rng_cfg, 1, NULL },
+		{ &virtio_scsi_device, &r->scsi_cfg, 3, NULL },
 	};
 	for (unsigned int i = 0; i < DEVICES; i++) {
 		r->all[i] = all[i];
