@@ -21,7 +21,6 @@
 
 #include "firmware/acpi_dsdt.h"
 #include "firmware/aml.h"
-#include "firmware/firmware_layout.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/endian.h"
 
@@ -304,7 +303,6 @@ int acpi_install(const struct guestmem *gm, const struct acpi_config *cfg)
 		      "the generation comes next");
 	static_assert(ACPI_VM_GENERATION_OFF + ACPI_VM_GENERATION_LEN <= ACPI_LEN,
 		      "and is the last");
-	static_assert(ACPI_GPA + ACPI_LEN <= FIRMWARE_SMBIOS_GPA, "then SMBIOS");
 	assert(cfg->ncpus >= 1 && cfg->ncpus <= ACPI_CPUS_MAX);
 	struct tables t = { .cfg = cfg,
 			    .buf = calloc(1, TABLES_BYTES_MAX),

@@ -4,11 +4,12 @@
 #ifndef FIRMWARE_LAYOUT_H
 #define FIRMWARE_LAYOUT_H
 
+#include "firmware/acpi.h"
 #include "vmm/x86/layout.h"
 
 /* 0xe0000: ACPI, found there by the search for "RSD PTR " too. */
-#define FIRMWARE_ACPI_GPA X86_FIRMWARE_BASE
-#define FIRMWARE_ACPI_LEN UINT64_C(0x10000)
+#define FIRMWARE_ACPI_GPA ACPI_GPA
+#define FIRMWARE_ACPI_LEN ACPI_LEN
 
 /* 0xf0000: SMBIOS, the only 64 KiB in which its entry point is looked for. */
 #define FIRMWARE_SMBIOS_GPA (FIRMWARE_ACPI_GPA + FIRMWARE_ACPI_LEN)
