@@ -69,6 +69,8 @@ static json_t *meta_data(uint64_t id, const char *hostname)
 	return json_pack("{s:s, s:s}", "instance-id", text, "local-hostname", hostname);
 }
 
+/* Nobody has a password, so sshd's configuration stays as it is: a change would make cloud-init restart it, in the middle
+ * of a first login. */
 static int add_keys(json_t *data, const struct keys *k)
 {
 	json_t *charm = json_pack("{s:s, s:s, s:s, s:s, s:b, s:[o]}", "name", "charm", "gecos",
@@ -88,10 +90,9 @@ static int add_keys(json_t *data, const struct keys *k)
 
 static json_t *user_data(const char *hostname, const struct keys *k)
 {
-	json_t *data =
-		json_pack("{s:s, s:b, s:s, s:b, s:b, s:{s:s, s:[s]}}", "hostname", hostname,
-			  "preserve_hostname", 0, "manage_etc_hosts", "localhost", "ssh_pwauth", 0,
-			  "resize_rootfs", 1, "growpart", "mode", "auto", "devices", "/");
+	json_t *data = json_pack("{s:s, s:b, s:s, s:b, s:{s:s, s:[s]}}", "hostname", hostname,
+				 "preserve_hostname", 0, "manage_etc_hosts", "localhost",
+				 "resize_rootfs", 1, "growpart", "mode", "auto", "devices", "/");
 	if (data && k && add_keys(data, k)) {
 		json_decref(data);
 		return NULL;

@@ -261,13 +261,13 @@ static void lend_to_devices(struct machine *m)
 	};
 }
 
-/* A snapshot's machine has what it had: snapshot_configure() has said so. */
+/* A snapshot's machine has what it had: snapshot_configure() has said so. An imported one has a login already. */
 static enum exit_status add_seed(struct machine *m)
 {
-	enum config_cloud_init want = m->cfg->cloud_init;
-	return want == CLOUD_INIT_ON || (want == CLOUD_INIT_AUTO && m->image_has_cloud_init)
-		       ? cloud_init_attach(m->hosts)
-		       : EXIT_STATUS_OK;
+	bool has_use = m->image_has_cloud_init && !*m->hosts->record.box;
+	bool wanted = m->cfg->cloud_init == CLOUD_INIT_ON ||
+		      (m->cfg->cloud_init == CLOUD_INIT_AUTO && has_use);
+	return wanted ? cloud_init_attach(m->hosts) : EXIT_STATUS_OK;
 }
 
 static enum exit_status create_cold(struct machine *m)

@@ -64,7 +64,6 @@ TEST(user_charm_has_the_users_key_and_no_password)
 	CHECK_EQ(json_array_size(own), 1);
 	CHECK_STR(json_string_value(json_array_get(own, 0)), "ssh-ed25519 AAAAuser charmvm");
 	CHECK(json_equal(own, json_object_get(s.user, "ssh_authorized_keys")));
-	CHECK(json_is_false(json_object_get(s.user, "ssh_pwauth")));
 	drop(s);
 }
 
