@@ -11,16 +11,14 @@
  * than half of the window, and libslirp has no window scaling), and libslirp's own are 32 KiB as
  * well.
  *
- * When the card has no room, the frame waits in a short queue, and nothing is read from the host
- * any more: libslirp reads from a socket only when we report it ready. What still comes (answers to
- * what the guest sends, retransmissions) is queued up to QUEUE_MAX and then dropped, as on a wire.
- *
  * Memory. libslirp keeps each segment that comes too early, and each fragment, in a buffer of the size of
  * the MTU, as many as the guest likes to send; nothing of its interface says so. So now and then we look at
  * what the whole process has allocated, and if that is beyond all reason, the network is reset.
  *
  * Until the guest has shown its address, no client is accepted: it waits in the backlog and not in
  * libslirp, which would give up on it before a slow guest has booted.
+ *
+ * The way to the guest, and the rest that libslirp calls, is in slirp_callbacks.c.
  */
 #include "devices/net/slirp.h"
 
@@ -35,15 +33,13 @@
 #include "devices/net/csum.h"
 #include "devices/net/guard.h"
 #include "devices/net/net.h"
-#include "devices/net/slirp_entrances.h"
-#include "devices/net/slirp_poll.h"
+#include "devices/net/slirp_int.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/endian.h"
 #include "vmm/base/log.h"
 
 enum {
-	QUEUE_MAX = 1 << 20, /* bytes waiting for the guest */
-	MTU_MIN = 1280,	     /* RFC 8200, 5 */
+	MTU_MIN = 1280, /* RFC 8200, 5 */
 	FRAME_MIN = 14,
 	HOARD_CHECK_FRAMES = 4096,
 };
@@ -54,202 +50,6 @@ enum {
 
 /* All forks of a machine keep the same, as nobody else is in their network. */
 static const uint8_t guest_mac[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
-
-/* A frame that waits for the guest. */
-struct waiting_frame {
-	struct list link;
-	size_t len;
-	uint8_t data[];
-};
-
-/* One of libslirp's. It runs as a task, for a task looks up the card's lock when it is posted. */
-struct slirp_timer {
-	struct loop_timer timer;
-	struct loop_task task;
-	struct net_slirp *owner;
-	SlirpTimerCb fn;
-	void *opaque;
-};
-
-struct net_slirp {
-	struct net_backend base;
-	struct loop *loop;
-	Slirp *slirp; /* NULL: could not be made anew at a reset */
-	struct slirp_poll poll;
-	struct guard guard;
-	struct slirp_entrances entrances;
-	const struct forward_list *forwards; /* the caller's; NULL: none */
-	struct list queue;		     /* of struct waiting_frame */
-	size_t queue_bytes;
-	struct log_limit guest_log;
-	bool heard; /* the guest, in this life of libslirp's: else there is nobody to queue for */
-	bool restricted;
-	bool deny_loopback; /* by libslirp too */
-	char hostname[65];
-	unsigned int frames_unchecked; /* since check_hoard() */
-	uint8_t frame[NET_FRAME_MAX];  /* the guest's, while it is looked at */
-};
-
-static struct net_slirp *from_base(struct net_backend *b)
-{
-	return container_of(b, struct net_slirp, base);
-}
-
-/* ---- to the guest ---- */
-
-static bool deliver(struct net_slirp *s, const void *data, size_t len)
-{
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
-	return s->base.sink->deliver(s->base.sink, &iov, 1, len);
-}
-
-static void set_hold_input(struct net_slirp *s, bool hold)
-{
-	if (s->poll.hold_input == hold)
-		return;
-	s->poll.hold_input = hold;
-	slirp_poll_touch(&s->poll);
-}
-
-static void enqueue(struct net_slirp *s, const void *data, size_t len)
-{
-	if (!s->heard || s->queue_bytes + len > QUEUE_MAX)
-		return;
-	struct waiting_frame *f = malloc(sizeof(*f) + len);
-	if (!f)
-		return;
-	f->len = len;
-	memcpy(f->data, data, len);
-	list_add_tail(&s->queue, &f->link);
-	s->queue_bytes += len;
-	set_hold_input(s, true);
-}
-
-static void drop_first(struct net_slirp *s)
-{
-	struct waiting_frame *f = list_first(&s->queue, struct waiting_frame, link);
-	list_del(&f->link);
-	s->queue_bytes -= f->len;
-	free(f);
-}
-
-static void drop_queue(struct net_slirp *s)
-{
-	while (!list_empty(&s->queue))
-		drop_first(s);
-	set_hold_input(s, false);
-}
-
-static void slirp_wake(struct net_backend *b)
-{
-	struct net_slirp *s = from_base(b);
-	while (b->sink && !list_empty(&s->queue)) {
-		struct waiting_frame *f = list_first(&s->queue, struct waiting_frame, link);
-		if (!deliver(s, f->data, f->len))
-			return;
-		drop_first(s);
-	}
-	set_hold_input(s, false);
-}
-
-/* ---- what libslirp asks of us ---- */
-
-static ssize_t cb_send_packet(const void *data, size_t len, void *opaque)
-{
-	struct net_slirp *s = opaque;
-	if (s->heard)
-		slirp_poll_touch(&s->poll);
-	guard_saw(&s->guard, data, len);
-	if (s->base.sink && (!list_empty(&s->queue) || !deliver(s, data, len)))
-		enqueue(s, data, len);
-	return (ssize_t)len;
-}
-
-static void cb_guest_error(const char *msg, void *opaque)
-{
-	struct net_slirp *s = opaque;
-	log_guest(&s->guest_log, "network: the guest sent something wrong: %s", msg);
-}
-
-static int64_t cb_clock_get_ns(void *opaque)
-{
-	struct net_slirp *s = opaque;
-	return (int64_t)slirp_poll_now_ns(&s->poll);
-}
-
-static void on_timer(void *opaque)
-{
-	struct slirp_timer *t = opaque;
-	t->task.lock = t->owner->base.lock;
-	loop_task_post(t->owner->loop, &t->task);
-}
-
-static void run_timer(void *opaque)
-{
-	struct slirp_timer *t = opaque;
-	t->fn(t->opaque);
-}
-
-static void *cb_timer_new(SlirpTimerCb fn, void *fn_opaque, void *opaque)
-{
-	struct slirp_timer *t = calloc(1, sizeof(*t));
-	if (!t)
-		abort(); /* as libslirp itself does without memory */
-	t->owner = opaque;
-	t->fn = fn;
-	t->opaque = fn_opaque;
-	t->timer.fn = on_timer;
-	t->timer.opaque = t;
-	t->task.fn = run_timer;
-	t->task.opaque = t;
-	return t;
-}
-
-static void cb_timer_free(void *timer, void *opaque)
-{
-	struct net_slirp *s = opaque;
-	struct slirp_timer *t = timer;
-	loop_timer_disarm(s->loop, &t->timer);
-	loop_task_cancel(s->loop, &t->task);
-	free(t);
-}
-
-static void cb_timer_mod(void *timer, int64_t expire_ms, void *opaque)
-{
-	struct net_slirp *s = opaque;
-	struct slirp_timer *t = timer;
-	loop_timer_arm(s->loop, &t->timer, (uint64_t)expire_ms * NS_PER_MS);
-}
-
-static void cb_register_poll_fd(int fd, void *opaque)
-{
-	struct net_slirp *s = opaque;
-	slirp_poll_opened(&s->poll, fd);
-}
-
-static void cb_unregister_poll_fd(int fd, void *opaque)
-{
-	struct net_slirp *s = opaque;
-	slirp_poll_closed(&s->poll, fd);
-}
-
-static void cb_notify(void *opaque)
-{
-	struct net_slirp *s = opaque;
-	slirp_poll_touch(&s->poll);
-}
-
-static const SlirpCb callbacks = {
-	.send_packet = cb_send_packet,
-	.guest_error = cb_guest_error,
-	.clock_get_ns = cb_clock_get_ns,
-	.timer_new = cb_timer_new,
-	.timer_free = cb_timer_free,
-	.timer_mod = cb_timer_mod,
-	.register_poll_fd = cb_register_poll_fd,
-	.unregister_poll_fd = cb_unregister_poll_fd,
-	.notify = cb_notify,
-};
 
 /* ---- a life of libslirp's: from a reset to the next ---- */
 
@@ -283,7 +83,7 @@ static void stop(struct net_slirp *s)
 	s->slirp = NULL;
 	s->heard = false;
 	slirp_poll_start(&s->poll, NULL);
-	drop_queue(s);
+	slirp_drop_queue(s);
 }
 
 /* -> 0, or -errno with one line logged. */
@@ -291,7 +91,7 @@ static int start(struct net_slirp *s)
 {
 	SlirpConfig cfg;
 	fill_config(s, &cfg);
-	s->slirp = s->poll.lib.new(&cfg, &callbacks, s);
+	s->slirp = s->poll.lib.new(&cfg, &slirp_callbacks, s);
 	if (!s->slirp) {
 		log_error("network: libslirp %s does not start", s->poll.lib.version_string());
 		return -EIO;
