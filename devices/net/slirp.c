@@ -34,7 +34,6 @@
 #include "devices/net/guard.h"
 #include "devices/net/net.h"
 #include "devices/net/slirp_int.h"
-#include "vmm/base/clock.h"
 #include "vmm/base/endian.h"
 #include "vmm/base/log.h"
 
