@@ -116,9 +116,19 @@ interrupt_leaves_nothing() {
 	wait $!
 	expect $? 130 status && said 'interrupted' && nothing_is_left
 }
+# What was done before it is still kept.
+kill_leaves_nothing() {
+	"$charmvm" build --size 9G -f "$context/long" -o "$work/out.qcow2" >"$work/said" 2>&1 &
+	eventually 60 grep -q '^it is there' "$work/said" || return
+	kill -KILL $!
+	wait $!
+	eventually 30 nothing_is_left || return
+	build failing
+	expect $? 1 status && expect "$(grep -c '(cached)' "$work/said")" 1 "number of cached steps" && nothing_is_left
+}
 
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 run_tests mistakes_are_told_before_anything_is_done steps_are_done_and_end_in_an_image what_has_not_changed_is_not_done_again \
 	machine_of_the_image_is_as_it_says \
 	failing_step_shows_its_output_and_leaves_the_machine_when_asked \
-	step_that_loops_or_fills_the_disk_ends_with_a_clear_line interrupt_leaves_nothing
+	step_that_loops_or_fills_the_disk_ends_with_a_clear_line interrupt_leaves_nothing kill_leaves_nothing

@@ -61,6 +61,10 @@ enum exit_status build_find_base(struct build *b);
  */
 enum exit_status build_cache_open(struct build *b);
 void build_cache_close(struct build *b);
+/* The host has no room where it is. */
+bool build_cache_is_full(const struct build *b);
+/* After a build that failed, when no machine is on the image: where there is no room left, the image goes. */
+void build_cache_make_room(struct build *b);
 bool build_cache_has(const struct build *b, const char *key);
 /* A command of charmvm image, in a process of its own. @argv up to NULL. -> its status. */
 int build_image_command(const char *const *argv);

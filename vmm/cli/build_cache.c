@@ -18,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ enum {
 	STAT_BLOCK_BYTES = 512,
 };
 #define IMAGE_BYTES_MAX (32 * GIB)
+#define HOST_LOW_BYTES	(16 * MIB)
 
 /* ---- the image tool ---- */
 
@@ -255,6 +257,19 @@ enum exit_status build_cache_open(struct build *b)
 	}
 	forget(b);
 	return make_image(b);
+}
+
+bool build_cache_is_full(const struct build *b)
+{
+	struct statvfs st;
+	return !statvfs(b->image, &st) && (uint64_t)st.f_bavail * st.f_frsize < HOST_LOW_BYTES;
+}
+
+void build_cache_make_room(struct build *b)
+{
+	if (!build_cache_is_full(b) || unlink(b->image))
+		return;
+	log_warn("what was kept of builds from %s was removed: there was no room left", b->base);
 }
 
 void build_cache_close(struct build *b)

@@ -80,10 +80,14 @@ enum exit_status build_step_failed(struct build *b, const struct charmfile_step 
 		log_error("%s: interrupted", at);
 		return (enum exit_status)status;
 	}
-	log_error(disk_is_full(b)
-			  ? "%s: status %d; the machine's disk is full: --size makes it larger"
-			  : "%s: failed with status %d",
-		  at, status);
+	if (build_cache_is_full(b)) /* the guest was told of I/O errors, and may say anything */
+		log_error("%s: status %d; the host has no room left where %s is", at, status,
+			  b->image);
+	else
+		log_error(disk_is_full(b) ? "%s: status %d; the machine's disk is full: --size "
+					    "makes it larger"
+					  : "%s: failed with status %d",
+			  at, status);
 	return EXIT_STATUS_FAILED;
 }
 

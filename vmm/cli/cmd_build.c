@@ -280,19 +280,20 @@ static enum exit_status do_steps(struct build *b, size_t first)
 	return status;
 }
 
-/* Where a step has failed with @status and the guest is there. */
-static void leave_machine(struct build *b, enum exit_status status)
+/* Where a step has failed with @status and the guest is there. -> whether it is left */
+static bool leave_machine(struct build *b, enum exit_status status)
 {
 	bool there = status == EXIT_STATUS_FAILED || status == EXIT_STATUS_TIMEOUT ||
 		     status == EXIT_STATUS_OUT_OF_MEMORY;
 	if (!b->debug || !b->runs || !*b->vm || !there)
-		return;
+		return false;
 	own_machine_let_go(&b->own);
 	b->runs = false;
 	fprintf(stderr,
 		"The machine is as the step left it: 'charmvm exec %s --user root' enters it, "
 		"'charmvm stop %s --now' ends it.\n",
 		b->vm, b->vm);
+	return true;
 }
 
 static enum exit_status run_machine(struct build *b, size_t kept)
@@ -306,9 +307,10 @@ static enum exit_status run_machine(struct build *b, size_t kept)
 		fprintf(stderr, "[%zu/%zu] finishing\n", b->step, b->steps);
 		status = build_finish(b);
 	}
-	if (status)
-		leave_machine(b, status);
+	bool left = status && leave_machine(b, status);
 	build_machine_stop(b);
+	if (status && !left)
+		build_cache_make_room(b);
 	if (!status && build_image_command(snapshot))
 		status = EXIT_STATUS_FILE;
 	return status;
