@@ -168,6 +168,8 @@ static int uart_quiesce(struct device *d)
 	u->quiet = true;
 	loop_timer_disarm(d->env->loop, &u->tx_timer);
 	u->tx_armed = false;
+	loop_timer_disarm(d->env->loop, &u->rx_timer);
+	u->rx_paced = false;
 	loop_task_cancel(d->env->loop, &u->rx_task);
 	if (!u->tx_refused)
 		uart_drain(u);

@@ -11,7 +11,9 @@
  * Bytes from the host go into the `rx` ring, which is the receive FIFO with more room than the
  * chip's 16 bytes. The guest is not sent anything before it has asserted RTS or enabled the receive
  * interrupt: what is piped into standard input waits outside while the driver probes the chip and
- * clears its FIFOs. (An eager port waits for the FIFOs only: a BIOS turns them on and then looks.)
+ * clears its FIFOs. (An eager port waits for the FIFOs only: a BIOS turns them on and then looks.
+ * That is 18 times a second, and it keeps 15 keys; so until somebody asserts RTS it gets few at a time, and what is
+ * pasted arrives whole.)
  *
  * Interrupts. The line is high while IIR has something to tell, and goes to an edge-triggered
  * input. THRE is pending when the transmitter has become empty, or when its interrupt is enabled
@@ -21,9 +23,14 @@
  * time on the wire.
  */
 #include "devices/platform/ns16550_int.h"
+#include "vmm/base/checked.h"
 #include "vmm/base/clock.h"
 
-enum { TX_GATHER_NS = 4 * 1000 * 1000 }; /* a quarter of what a display takes for one picture */
+enum {
+	TX_GATHER_NS = 4 * 1000 * 1000, /* a quarter of what a display takes for one picture */
+	POLLED_NS = 60 * 1000 * 1000,	/* a little more than a BIOS's tick */
+	POLLED_BYTES = 4,
+};
 
 /* ---- interrupts ---- */
 
@@ -133,11 +140,29 @@ static bool receiver_is_ready(const struct ns16550 *u)
 	       ((u->mcr & MCR_RTS) || (u->ier & IER_RDI) || (u->eager && u->fcr & FCR_ENABLE));
 }
 
+/* By somebody who is not told when something comes. */
+static bool is_polled(const struct ns16550 *u)
+{
+	return !(u->mcr & MCR_RTS) && !(u->ier & IER_RDI);
+}
+
+static bool takes_input(const struct ns16550 *u)
+{
+	if (is_polled(u) && (u->rx_paced || ring_used(&u->rx)))
+		return false;
+	return receiver_is_ready(u);
+}
+
 static size_t on_input(struct chardev_port *p, const uint8_t *buf, size_t len)
 {
 	struct ns16550 *u = container_of(p, struct ns16550, port);
-	size_t n = receiver_is_ready(u) ? ring_push(&u->rx, buf, len) : 0;
+	size_t most = is_polled(u) ? MIN(len, (size_t)POLLED_BYTES) : len;
+	size_t n = takes_input(u) ? ring_push(&u->rx, buf, most) : 0;
 	u->rx_refused = n < len;
+	if (n && is_polled(u)) {
+		u->rx_paced = true;
+		loop_timer_arm(u->dev.env->loop, &u->rx_timer, clock_now_ns() + POLLED_NS);
+	}
 	if (n)
 		uart_update_line(u);
 	return n;
@@ -151,10 +176,17 @@ static void on_rx_task(void *opaque)
 
 void uart_ask_for_input(struct ns16550 *u)
 {
-	if (!u->rx_refused || !receiver_is_ready(u) || ring_used(&u->rx) > RX_RING_BYTES / 2)
+	if (!u->rx_refused || !takes_input(u) || ring_used(&u->rx) > RX_RING_BYTES / 2)
 		return;
 	u->rx_refused = false;
 	loop_task_post(u->dev.env->loop, &u->rx_task);
+}
+
+static void on_rx_timer(void *opaque)
+{
+	struct ns16550 *u = opaque;
+	u->rx_paced = false;
+	uart_ask_for_input(u);
 }
 
 uint8_t uart_receive(struct ns16550 *u)
@@ -170,6 +202,7 @@ void uart_flow_init(struct ns16550 *u)
 	u->port.input = on_input;
 	u->port.output_ready = on_output_ready;
 	u->tx_timer = (struct loop_timer){ .lock = &u->dev.lock, .fn = on_tx_timer, .opaque = u };
+	u->rx_timer = (struct loop_timer){ .lock = &u->dev.lock, .fn = on_rx_timer, .opaque = u };
 	u->rx_task = (struct loop_task){ .lock = &u->dev.lock, .fn = on_rx_task, .opaque = u };
 	ring_init(&u->rx, u->rx_buf, sizeof(u->rx_buf));
 	ring_init(&u->tx, u->tx_buf, sizeof(u->tx_buf));

@@ -69,6 +69,7 @@ struct ns16550 {
 	struct chardev *chardev;
 	struct chardev_port port;
 	struct loop_timer tx_timer; /* stream, take what is in tx */
+	struct loop_timer rx_timer; /* a guest that polls has had time to look */
 	struct loop_task rx_task;   /* stream, rx has room again */
 	bool quiet;
 	bool eager; /* takes input without RTS */
@@ -89,6 +90,7 @@ struct ns16550 {
 	struct ring rx;
 	struct ring tx;
 	bool tx_armed;	 /* tx_timer is */
+	bool rx_paced;	 /* rx_timer is armed */
 	bool rx_refused; /* the stream holds bytes for us */
 	bool tx_refused; /* the stream will call output_ready */
 	uint8_t rx_buf[RX_RING_BYTES];

@@ -33,7 +33,7 @@ qemu-img convert -O qcow2 "$dir/disk" "$out"
 echo halt >"$dir/cd/h"
 echo THIS-IS-THE-CD >"$dir/cd/name"
 grub-mkimage -O i386-pc-eltorito -d "$modules" -p '(cd)/' -o "$dir/cd/boot.img" \
-	biosdisk iso9660 normal configfile halt reboot
+	biosdisk iso9660 normal configfile halt reboot ls
 xorriso -as mkisofs -quiet -R -o "$cd" -b boot.img -no-emul-boot -boot-load-size 4 -boot-info-table "$dir/cd" >"$dir/log" 2>&1 ||
 	{ cat "$dir/log" >&2; exit 1; }
 echo "$out $cd"

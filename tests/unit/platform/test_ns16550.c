@@ -627,9 +627,33 @@ TEST(eager_port_takes_input_once_its_fifos_are_on)
 	teardown();
 }
 
-TEST_MAIN(T(eager_port_takes_input_once_its_fifos_are_on), T(registers_after_power_on),
-	  T(registers_keep_what_the_chip_keeps), T(divisor_hides_behind_dlab),
-	  T(wide_accesses_touch_nothing), T(line_of_text_is_one_write_to_the_stream),
+TEST(guest_that_polls_gets_few_bytes_at_a_time_until_it_asserts_rts)
+{
+	setup();
+	uart->ops->destroy(uart);
+	struct ns16550_config eager = config;
+	eager.eager = true;
+	uart = machine_add(&m, &ns16550_ops, &eager);
+	outb(&m, IIR, 0x01);
+	stream.input_ready = 0;
+	CHECK_EQ(type("0123456789"), 4);
+	CHECK_EQ(type("456789"), 0); /* until they have been read and some time is over */
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(inb(&m, DATA), '0' + i);
+	CHECK_EQ(type("456789"), 0);
+	machine_run_ms(&m, 80);
+	CHECK_EQ(stream.input_ready, 1);
+	CHECK_EQ(type("456789"), 4);
+	outb(&m, MCR, RTS);
+	CHECK_EQ(type("89"), 2);
+	teardown();
+}
+
+TEST_MAIN(T(eager_port_takes_input_once_its_fifos_are_on),
+	  T(guest_that_polls_gets_few_bytes_at_a_time_until_it_asserts_rts),
+	  T(registers_after_power_on), T(registers_keep_what_the_chip_keeps),
+	  T(divisor_hides_behind_dlab), T(wide_accesses_touch_nothing),
+	  T(line_of_text_is_one_write_to_the_stream),
 	  T(thre_interrupt_comes_when_it_is_enabled_and_goes_when_it_is_read),
 	  T(bursts_in_the_handler_need_no_further_interrupts),
 	  T(driver_that_leaves_its_handler_early_is_interrupted_again),
