@@ -63,14 +63,6 @@ int q_co_read_table(struct qcow2 *q, uint64_t off, uint64_t bytes, uint8_t **out
 
 /* ---- tables ---- */
 
-/* The file reaches to the end of what was allocated. */
-static int reach_end(struct q_counts *c)
-{
-	struct qcow2 *q = c->q;
-	uint64_t need = c->end << q->cluster_bits;
-	return need > q->node.file->size ? blk_truncate(q->node.file, need) : 0;
-}
-
 int q_co_write_table(struct q_counts *c, const void *data, uint64_t bytes, uint64_t *off)
 {
 	struct qcow2 *q = c->q;
@@ -78,7 +70,7 @@ int q_co_write_table(struct q_counts *c, const void *data, uint64_t bytes, uint6
 	uint8_t *buf = q_buf_get(q);
 	int err = buf ? q_counts_alloc(c, n, &first) : -ENOMEM;
 	if (!err)
-		err = reach_end(c);
+		err = q_file_reach(q, c->end);
 	for (uint64_t i = 0; i < n && !err; i++) {
 		uint64_t part = MIN(bytes - at, (uint64_t)q->cluster_bytes);
 		memcpy(buf, (const uint8_t *)data + at, part);
@@ -97,7 +89,7 @@ int q_co_place_cluster(struct q_counts *c, const uint8_t *buf, uint64_t *off)
 	uint64_t cluster;
 	int err = q_counts_alloc(c, 1, &cluster);
 	if (!err)
-		err = reach_end(c);
+		err = q_file_reach(c->q, c->end);
 	*off = err ? 0 : cluster << c->q->cluster_bits;
 	return err ? err : q_co_write_cluster(c->q, *off, buf);
 }
@@ -153,7 +145,7 @@ static int write_blocks(struct q_counts *c, uint64_t rt, uint64_t rt_clusters)
 {
 	struct qcow2 *q = c->q;
 	uint8_t *buf = q_buf_get(q);
-	int err = buf ? reach_end(c) : -ENOMEM;
+	int err = buf ? q_file_reach(q, c->end) : -ENOMEM;
 	for (uint64_t i = 0; i < c->n_blocks && !err; i++)
 		if (c->blocks[i].new_off)
 			err = write_block(c, &c->blocks[i], buf);

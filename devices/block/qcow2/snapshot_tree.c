@@ -11,6 +11,7 @@
 #include "devices/block/qcow2/qcow2.h"
 #include "devices/block/qcow2/snapshot_int.h"
 #include "vmm/base/endian.h"
+#include "vmm/base/zero.h"
 
 int q_co_snapshot_l2(struct qcow2 *q, uint64_t l1_entry, uint8_t *l2)
 {
@@ -21,26 +22,62 @@ int q_co_snapshot_l2(struct qcow2 *q, uint64_t l1_entry, uint8_t *l2)
 	return q_co_read_cluster(q, off, l2);
 }
 
-/* Counts what the table in o->l2 refers to. */
-static int count_l2(struct q_snapshot_op *o, int delta)
+/* ---- the table in o->l2 ---- */
+
+/* The entry at @p, or the next one that is in use; most are not, in a large table. */
+static uint8_t *next_used(uint8_t *p, const uint8_t *end, uint32_t step)
 {
-	const uint8_t *p = o->l2, *end = p + o->q->cluster_bytes;
-	uint32_t step = o->q->l2_entry_bytes;
-	int err = 0;
-	for (; p < end && !err; p += step) {
-		uint64_t e = get_be64(p);
-		if (e) /* most are not in use, in a large table */
-			err = q_counts_entry(&o->counts, e, delta);
+	while (p < end && !get_be64(p)) {
+		uint8_t *next = mem_skip_zero(p, end, Q_SKIP_BYTES);
+		p = next > p ? next : p + step;
 	}
-	return err;
+	return p;
 }
 
-/* Nothing in the table in o->l2 is owned by it alone. */
+/* Clusters that are in a row in the file are counted together. */
+struct run {
+	uint64_t first, n;
+};
+
+static int count_run(struct q_snapshot_op *o, struct run *r, int delta)
+{
+	uint64_t n = r->n;
+	r->n = 0;
+	return n ? q_counts_add(&o->counts, r->first, n, delta) : 0;
+}
+
+static int count_entry(struct q_snapshot_op *o, struct run *r, uint64_t e, int delta)
+{
+	uint64_t host = e & Q_OFF_MASK, cluster = host >> o->q->cluster_bits;
+	bool plain = host && !(e & Q_COMPRESSED) && !o->q->data_file;
+	if (plain && r->n && cluster == r->first + r->n) {
+		r->n++;
+		return 0;
+	}
+	int err = count_run(o, r, delta);
+	if (plain)
+		*r = (struct run){ cluster, 1 };
+	return err || plain ? err : q_counts_entry(&o->counts, e, delta);
+}
+
+static int count_l2(struct q_snapshot_op *o, int delta)
+{
+	uint8_t *end = o->l2 + o->q->cluster_bytes;
+	uint32_t step = o->q->l2_entry_bytes;
+	struct run r = { 0 };
+	int err = 0;
+	for (uint8_t *p = next_used(o->l2, end, step); p < end && !err;
+	     p = next_used(p + step, end, step))
+		err = count_entry(o, &r, get_be64(p), delta);
+	return err ? err : count_run(o, &r, delta);
+}
+
+/* Nothing in it is owned by it alone. */
 static void clear_copied(struct q_snapshot_op *o)
 {
-	uint8_t *p = o->l2, *end = p + o->q->cluster_bytes;
+	uint8_t *end = o->l2 + o->q->cluster_bytes;
 	uint32_t step = o->q->l2_entry_bytes;
-	for (; p < end; p += step)
+	for (uint8_t *p = next_used(o->l2, end, step); p < end; p = next_used(p + step, end, step))
 		*p &= (uint8_t) ~(Q_COPIED >> 56);
 }
 
