@@ -99,6 +99,29 @@ port_is_waited_for() {
 	in_guest sh -c 'nc -l -p 8000 >/dev/null 2>&1 &'
 	"$charmvm" wait $vm port:8000 --time 30
 }
+# says TEXT: what the guest prints where a notebook's port and token are asked for.
+says() {
+	in_guest sh -c 'mkdir -p /usr/lib/charmvm && cd /usr/lib/charmvm && cat >notebook-url && chmod 755 notebook-url' <<-SCRIPT
+		#!/bin/sh
+		$1
+	SCRIPT
+}
+open_fails() { # STATUS WORDS [TIME]
+	"$charmvm" open $vm --time "${3:-60s}" >"$work/1" 2>"$work/err"
+	expect $? "$1" status && [ ! -s "$work/1" ] && expect "$(wc -l <"$work/err")" 1 "lines" &&
+		{ grep -q "$2" "$work/err" || { cat "$work/err"; return 1; }; }
+}
+guest_that_lies_about_its_notebook_opens_nothing() {
+	open_fails 1 'no notebook server' &&
+		says 'echo 8811 0123456789abcdef' && open_fails 6 'no port of this host' || return
+	local lie
+	for lie in '' 'echo' 'echo 8811' 'echo 0 0123456789abcdef' 'echo 88110 0123456789abcdef' 'echo 8811 0123456789abcde' \
+		"echo '8811 0123456789abcdef\"><script>'" "printf '8811 0123456789\\033[31mabcdef'" 'head -c 60000 /dev/zero'; do
+		echo "lie: $lie"
+		says "$lie" && open_fails 1 'does not say where' || return
+	done
+	says yes && open_fails 124 'time is up' 3s
+}
 machine_that_ends_is_said() {
 	(sleep 2; "$charmvm" stop --now $vm) &
 	in_guest sleep 1000 2>"$work/err"
@@ -115,4 +138,5 @@ run_tests agent_answers status_is_the_commands stdout_and_stderr_are_apart input
 	environment_directory_and_user_are_as_asked megabytes_come_out_unharmed reader_that_leaves_ends_the_command \
 	command_that_is_not_there_is_127 guest_cannot_write_to_the_terminal_by_an_error terminal_is_a_terminal \
 	time_limit_ends_it_with_124 interrupt_reaches_the_command twenty_commands_at_once file_goes_in_and_comes_back \
-	directory_goes_in_and_comes_back copy_that_fails_says_why port_is_waited_for machine_that_ends_is_said
+	directory_goes_in_and_comes_back copy_that_fails_says_why port_is_waited_for \
+	guest_that_lies_about_its_notebook_opens_nothing machine_that_ends_is_said

@@ -61,6 +61,19 @@ image_without_a_notebook_says_so() {
 	expect $? 1 "exit status" && [ ! -s "$work/stdout" ] && expect "$(wc -l <"$work/stderr")" 1 "lines" &&
 		grep -q 'no notebook server' "$work/stderr"
 }
+# The guest's answer is made here; tests/e2e/test_notebook.sh has a server that gives it.
+open_gives_a_browser_a_page_and_nobody_the_token() {
+	local token=0123456789abcdef url='http://localhost:8811/tree?token=0123456789abcdef' page=$XDG_RUNTIME_DIR/charmvm/$machine.notebook.html
+	in_guest "printf '#!/bin/sh\necho 8811 $token\n' | sudo tee /usr/lib/charmvm/notebook-url >/dev/null"
+	mkdir -p "$work/bin" && printf '#!/bin/sh\necho "$@" >%s/opened\n' "$work" >"$work/bin/xdg-open" && chmod 755 "$work/bin/xdg-open"
+	expect "$(PATH=$work/bin:$PATH DISPLAY=:9 "$charmvm" open --time 60s)" "$url" "what is printed" && [ ! -e "$page" ] || return
+	expect "$("$charmvm" open $machine --json | jq -r .url)" "$url" "the URL in JSON" || return
+	PATH=$work/bin:$PATH DISPLAY=:9 script -qec "'$charmvm' open --time 60s" /dev/null </dev/null >"$work/stdout"
+	cat "$work/stdout"
+	grep -q "$url" "$work/stdout" && eventually 10 [ -s "$work/opened" ] || return
+	expect "$(cat "$work/opened")" "$page" "what the browser is given" && expect "$(stat -c %a "$page")" 600 "its mode" &&
+		grep -qF "url=$url\"" "$page"
+}
 selftest_imports_what_the_recipe_has() {
 	"$charmvm" selftest fast >"$work/stdout" || { cat "$work/stdout"; return 1; }
 	grep -qE '^ok import numpy 1\.' "$work/stdout" && "$charmvm" selftest $machine fast --json | jq -e '.passed == 1 and .failed == 0'
@@ -185,7 +198,8 @@ sigterm_powers_the_guest_down() {
 	expect "$(<"$work/status")" 0 "exit status" && grep -q 'Power down' "$work/console"
 }
 image_is_sound_afterwards() {
-	qemu-img check "$image" && [ ! -e "$XDG_RUNTIME_DIR/charmvm/$machine.json" ]
+	qemu-img check "$image" && [ ! -e "$XDG_RUNTIME_DIR/charmvm/$machine.json" ] &&
+		[ ! -e "$XDG_RUNTIME_DIR/charmvm/$machine.notebook.html" ]
 }
 
 cp --sparse=always "$DEMO_IMAGE" "$image"
@@ -196,6 +210,7 @@ start --disk "$work/second.raw" --disk "$work/third.qcow2,ro" \
 run_tests boots_to_a_login_over_ssh banner_says_how_to_log_in_and_which_ports guest_computes_with_numpy \
 	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password \
 	token_of_its_notebook_reaches_the_guest image_without_a_notebook_says_so selftest_imports_what_the_recipe_has \
+	open_gives_a_browser_a_page_and_nobody_the_token \
 	selftest_that_fails_says_so_by_its_status packages_are_listed_out_of_the_image both_vcpus_are_there wall_clock_is_right \
 	memory_is_what_was_asked_for disks_have_serials_and_several_queues second_disk_keeps_what_is_written \
 	discard_and_write_zeroes_reach_the_disk fstrim_gives_space_back_to_the_host read_only_disk_refuses_writes \
