@@ -61,9 +61,14 @@ static void run_all(char *const *env)
 static int lock_shared(void)
 {
 	int fd = open(AGENT_HOOKS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		flock(fd, LOCK_SH | LOCK_NB);
-	return fd;
+	if (fd < 0)
+		return -1;
+	/* The agent may have no standard input, and the one that runs the hooks makes itself one. */
+	int lock = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	close(fd);
+	if (lock >= 0)
+		flock(lock, LOCK_SH | LOCK_NB);
+	return lock;
 }
 
 void hooks_run(const struct frame *f)
