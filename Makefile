@@ -4,7 +4,7 @@
 #   make            the release binary, at build/charmvm
 #   make run        the main job: build, demo image, boot, log in
 #   make test       everything; the last line is "N passed, N failed"
-#   make test-slow  a notebook in a real browser: a quarter of an hour without /dev/kvm
+#   make test-slow  a notebook in a real browser: five minutes and more without /dev/kvm
 #   make check      the part of the tests that needs no KVM (unit, block, state)
 #   make lint | bench | fuzz | soak | install | deb | clean
 

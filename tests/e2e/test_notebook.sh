@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # From an image to a notebook in a browser: a machine of the scientific size in the lab, Debian's Chromium outside of it. The
-# tests are in the order of one machine's life. Too slow for every day (a quarter of an hour where there is no /dev/kvm, and an image of
+# tests are in the order of one machine's life. Too slow for every day (five minutes and more where there is no /dev/kvm, and an image of
 # 2 GB): make test-slow.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
