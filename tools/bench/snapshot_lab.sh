@@ -38,7 +38,7 @@ take() { # PROGRAM NAME
 	perl -0777 -pi -e 's{\Q'"$linker"'\E}{"/run/ld.so" . "\0" x ('${#linker}' - 10)}e' "$2"
 }
 cover() {
-	cp $linker /run/ld.so && mkdir -p etc && cp /etc/passwd /etc/group etc/ && mount --bind etc /etc
+	cp $linker /run/ld.so && mkdir -p etc && cp -R /etc/passwd /etc/group /etc/alternatives etc/ && mount --bind etc /etc
 }
 
 # ---- machines ----
