@@ -240,6 +240,8 @@ int q_file_reach(struct qcow2 *q, uint64_t end);
 
 /* Makes the refcount block of @cluster, and a larger table where it needs one. With alloc_lock held. -> 0 or -errno. */
 int q_co_new_rb(struct qcow2 *q, uint64_t cluster);
+/* Writes zeroes over a whole cluster of the file, for a table to begin with. -> 0 or -errno. */
+int q_co_zero_cluster(struct qcow2 *q, uint64_t cluster);
 
 /* ---- drop.c ---- */
 

@@ -2,7 +2,6 @@
 /* L2 tables that may be written: made, or copied where a snapshot shares them. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "devices/block/qcow2/int.h"
 #include "vmm/base/endian.h"
@@ -19,17 +18,6 @@ static int copy_table(struct qcow2 *q, uint64_t from, uint64_t to)
 	return err;
 }
 
-static int zero_table(struct qcow2 *q, uint64_t at)
-{
-	uint8_t *buf;
-	if (posix_memalign((void **)&buf, Q_PAGE_BYTES_MAX, q->cluster_bytes))
-		return -ENOMEM;
-	memset(buf, 0, q->cluster_bytes);
-	int err = blk_co_write(q->node.file, buf, q->cluster_bytes, at);
-	free(buf);
-	return err;
-}
-
 /* A table of our own in place of what @l1_page says: a copy of a shared one, or an empty one. */
 static int make_table(struct qcow2 *q, struct q_page *l1_page, uint32_t at, uint64_t old)
 {
@@ -42,7 +30,7 @@ static int make_table(struct qcow2 *q, struct q_page *l1_page, uint32_t at, uint
 	if (old)
 		err = copy_table(q, old, off);
 	else if (!fresh)
-		err = zero_table(q, off);
+		err = q_co_zero_cluster(q, cluster);
 	if (!err)
 		err = q_set_add(&q->meta, cluster);
 	if (!err && old)

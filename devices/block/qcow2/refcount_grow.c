@@ -13,15 +13,12 @@
 #include "devices/block/qcow2/refcount_bits.h"
 #include "vmm/base/endian.h"
 
-static int zero_cluster(struct qcow2 *q, uint64_t cluster)
+int q_co_zero_cluster(struct qcow2 *q, uint64_t cluster)
 {
-	uint8_t *zero;
-	if (posix_memalign((void **)&zero, Q_PAGE_BYTES_MAX, q->cluster_bytes))
+	const uint8_t *zero = q_zeroes(q);
+	if (!zero)
 		return -ENOMEM;
-	memset(zero, 0, q->cluster_bytes);
-	int err = blk_co_write(q->node.file, zero, q->cluster_bytes, cluster << q->cluster_bits);
-	free(zero);
-	return err;
+	return blk_co_write(q->node.file, zero, q->cluster_bytes, cluster << q->cluster_bits);
 }
 
 /* ---- a larger refcount table ---- */
@@ -132,7 +129,7 @@ int q_co_new_rb(struct qcow2 *q, uint64_t cluster)
 		return q_corrupt(q, "metadata without a refcount, cluster", own);
 	int err = q_file_reach(q, own + 1);
 	if (!err && !q_used_fresh(q, own, 1))
-		err = zero_cluster(q, own);
+		err = q_co_zero_cluster(q, own);
 	if (!err)
 		err = q_set_add(&q->meta, own);
 	struct q_page *rt = NULL, *rb;
