@@ -190,6 +190,7 @@ install: all
 	install -D -m 644 tools/image/charmvm-image.1 $(DESTDIR)$(prefix)/share/man/man1/charmvm-image.1
 	install -D -m 644 vmm/build/Charmfile.5 $(DESTDIR)$(prefix)/share/man/man5/Charmfile.5
 	install -D -m 644 vmm/charmvm-protocol.7 $(DESTDIR)$(prefix)/share/man/man7/charmvm-protocol.7
+	install -D -m 644 vmm/tutorial.md $(DESTDIR)$(prefix)/share/doc/charmvm/tutorial.md
 	install -D -m 644 tools/completion/charmvm.bash $(DESTDIR)$(prefix)/share/bash-completion/completions/charmvm
 	install -D -m 644 tools/completion/_charmvm $(DESTDIR)$(prefix)/share/zsh/site-functions/_charmvm
 	install -D -m 644 tools/completion/charmvm.fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/charmvm.fish

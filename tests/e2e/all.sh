@@ -28,7 +28,7 @@ export TINY_INITRD COUNT_INITRD DEMO_IMAGE DISK_INITRD AGENT_INITRD VAGRANT_BOX 
 
 programs=(tests/e2e/test_errors.sh tests/e2e/test_boot.sh tests/e2e/test_smp.sh tests/e2e/test_image.sh
 	tests/e2e/test_control.sh tests/e2e/test_files.sh tests/e2e/test_snapshot.sh tests/e2e/test_disk.sh
-	tests/e2e/test_cloud.sh tests/e2e/test_agent.sh tests/e2e/test_run.sh tests/e2e/test_build.sh tests/e2e/test_demo.sh tests/e2e/test_load.sh tests/e2e/test_import_boot.sh
+	tests/e2e/test_cloud.sh tests/e2e/test_agent.sh tests/e2e/test_run.sh tests/e2e/test_build.sh tests/e2e/test_demo.sh tests/e2e/test_tutorial.sh tests/e2e/test_load.sh tests/e2e/test_import_boot.sh
 	tests/e2e/test_bios.sh)
 tests/lab/lab usable || tests/run.sh -t 120 tests/e2e/test_errors.sh
 tests/run.sh -t 120 tests/e2e/test_import.sh

@@ -59,10 +59,12 @@ int agent_parse_place(const char *text, struct agent_place *p)
 		return 0;
 	p->remote = true;
 	p->path = text + len + 1;
+	if (!*p->path)
+		p->path = "."; /* the user's home directory, as with scp */
 	snprintf(p->vm, sizeof(p->vm), "%.*s", (int)len, text);
-	if (*p->path && len < sizeof(p->vm))
+	if (len < sizeof(p->vm))
 		return 0;
-	log_error("'%s': a path is wanted behind the machine's name, as in VM:/root", text);
+	log_error("'%s': no machine has such a long name", text);
 	return -EINVAL;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* charmvm up IMAGE|NAME: charmvm --image, with the image as a word. */
+/* charmvm up IMAGE|NAME: charmvm --image, with the image as a word, and made first where it is a recipe's. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -8,15 +8,54 @@
 #include <unistd.h>
 
 #include "vmm/base/log.h"
+#include "vmm/cli/build.h"
 #include "vmm/cli/commands.h"
+#include "vmm/cli/guest_kit.h"
 #include "vmm/cli/machine_files.h"
 #include "vmm/exit_status.h"
 
 static const char usage[] =
 	"Usage: charmvm up IMAGE|NAME [--detach] [OPTION...]\n\n"
-	"Boots IMAGE, or NAME.qcow2 of this directory. The options are those of charmvm\n"
-	"(charmvm --help); with --detach it runs in the background, and the command returns\n"
-	"when SSH answers.\n";
+	"Boots IMAGE, or NAME.qcow2 of this directory, which is made first where it is not there\n"
+	"and NAME is a recipe of the guest kit, such as charmed311. The options are those of\n"
+	"charmvm (charmvm --help); with --detach it runs in the background, and the command\n"
+	"returns when SSH answers.\n";
+
+/* A recipe's name, and nothing that would lead out of where recipes are. */
+static bool may_be_recipe(const char *word)
+{
+	return *word && !word[strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789-")];
+}
+
+static enum exit_status say_missing(const char *word, const char *kit)
+{
+	if (*kit)
+		log_error("%s: no such image here, with or without .qcow2, and no recipe of the "
+			  "guest kit (%s/build-image --list)",
+			  word, kit);
+	else
+		log_error("%s: no such image here, with or without .qcow2, and the guest kit, "
+			  "which makes some, is not found: set CHARMVM_GUEST_KIT",
+			  word);
+	return EXIT_STATUS_FILE;
+}
+
+/* Makes @word.qcow2 in this directory, where there is nothing of that name and a recipe that is called so. */
+static enum exit_status make_image(const char *word)
+{
+	char kit[PATH_MAX] = "", made[PATH_MAX], path[PATH_MAX];
+	const char *const convert[] = { "image", "convert", "-O", "qcow2", made, path, NULL };
+	if (!access(machine_files_image(word, path), F_OK) || !may_be_recipe(word))
+		return EXIT_STATUS_OK;
+	bool found = guest_kit_find(kit);
+	if (!found || !guest_kit_has(kit, word))
+		return say_missing(word, found ? kit : "");
+	fprintf(stderr, "%s is not here: making it from the guest kit's recipe\n", path);
+	if (guest_kit_make(kit, word, made))
+		return build_image_command(convert) ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
+	log_error("%s: %s/demo-image %s could not make it, and has said why", word, kit, word);
+	return EXIT_STATUS_FAILED;
+}
 
 int cmd_up(int argc, char **argv)
 {
@@ -26,6 +65,9 @@ int cmd_up(int argc, char **argv)
 		fputs(usage, asked ? stdout : stderr);
 		return asked ? EXIT_STATUS_OK : EXIT_STATUS_USAGE;
 	}
+	enum exit_status made = make_image(argv[1]);
+	if (made)
+		return (int)made;
 	char **all = calloc((size_t)argc + 2, sizeof(*all));
 	if (!all) {
 		log_error("out of memory");
