@@ -40,7 +40,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 
-# As guest-kit/build-image does it.
+# As guest-kit/make-base does it.
 mode=(--mode=unshare)
 if [ "$(id -u)" = 0 ] && ! unshare -m true 2>/dev/null; then
 	mode=(--mode=root '--skip=check/canmount,chroot/mount')
@@ -65,7 +65,7 @@ rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname" "$1/etc/apt/apt.conf.d/99mmdebst
 rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/usr/share/doc/* "$1"/usr/share/man/* "$1"/usr/share/locale/*
 END
 echo "cloud_images.sh: installing Debian with cloud-init (some 130 MB of packages)" >&2
-"$here/../../guest-kit/build-image" --sources bookworm |
+"$here/../../guest-kit/make-base" --sources bookworm |
 	mmdebstrap "${mode[@]}" "${proxies[@]}" --variant=apt --format=directory --include="$packages" \
 		--dpkgopt=force-unsafe-io --aptopt='APT::Install-Recommends "false"' \
 		--essential-hook="sh '$work/before' \"\$1\"" --customize-hook="sh '$work/after' \"\$1\"" \

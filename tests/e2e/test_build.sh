@@ -15,9 +15,11 @@ echo two >"$context/files/below/two"
 # shellcheck disable=SC2016 # the guest's shell expands it
 printf '%s\n' 'FROM demo' 'ENV GREETING="hello there" LATER=1' \
 	'RUN echo "said by $(whoami): $GREETING" | tee /said' \
-	'COPY one files /srv/data/' 'USER charm' 'ENV LATER=2' \
+	'INCLUDE files.inc' 'USER charm' 'ENV LATER=2' \
 	'RUN cat /srv/data/one /srv/data/files/below/two >mine && echo "$LATER" >>mine && df -kP / >size' \
 	'MEM 512M' 'EXPOSE 80' 'ENTRYPOINT exec sleep 1000' >"$context/Charmfile"
+echo 'COPY one files /srv/data/' >"$context/files.inc"
+ln -s /etc/passwd "$context/out.inc"
 
 build() { # CHARMFILE [OPTION...]; what it says is in $work/said
 	timeout 500 "$charmvm" build --size 9G -f "$context/$1" -o "$work/out.qcow2" "${@:2}" >"$work/said" 2>&1
@@ -42,6 +44,7 @@ mistakes_are_told_before_anything_is_done() {
 		RUN a\nCOPY nothing /srv/|3: COPY nothing: No such file
 		RUNN a|2: unknown word 'RUNN'
 		SHARE a|2: SHARE: machines have no
+		INCLUDE out.inc|2: INCLUDE out.inc: a link leads out
 	END
 	echo 'FROM nowhere' >"$context/wrong"
 	build wrong
@@ -50,6 +53,21 @@ mistakes_are_told_before_anything_is_done() {
 	expect $? 2 status && said '-o FILE' || return
 	"$charmvm" build -f "$context/Charmfile" -o "$work/out.qcow2" --size 1G 2>"$work/said"
 	expect $? 2 status && said 'a disk is not made smaller' && nothing_is_left && [ ! -e "$XDG_CACHE_HOME/charmvm/build" ]
+}
+# The demo image is what this recipe makes; it is in the cache of who has prepared these tests.
+recipe_of_packages_alone_is_its_base_and_needs_no_machine() {
+	local images=$XDG_CACHE_HOME/charmvm/images
+	mkdir -p "$images" && ln -s "$DEMO_IMAGE" "$images/" || return
+	expect "$("$charmvm" build --cached charmed311 2>"$work/said")" "$images/${DEMO_IMAGE##*/}" "where it is kept" &&
+		said '[2/3] PACKAGES python3 python3-numpy (in the base)' || return
+	(cd "$work" && PATH=/nowhere "$charmvm" build charmed311 2>said) || { cat "$work/said"; return 1; }
+	qemu-img compare -q "$work/charmed311.qcow2" "$DEMO_IMAGE" || { echo "another image"; return 1; }
+	(cd "$work" && "$charmvm" build charmed311 2>said)
+	expect $? 3 status && said 'charmed311.qcow2 is there already' || return
+	"$charmvm" build nosuch 2>"$work/said"
+	expect $? 3 status && said "no recipe 'nosuch'" || return
+	rm "$work/charmed311.qcow2"
+	nothing_is_left && [ ! -e "$XDG_CACHE_HOME/charmvm/build" ]
 }
 steps_are_done_and_end_in_an_image() {
 	build Charmfile || { cat "$work/said"; return 1; }
@@ -128,7 +146,8 @@ kill_leaves_nothing() {
 }
 
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
-run_tests mistakes_are_told_before_anything_is_done steps_are_done_and_end_in_an_image what_has_not_changed_is_not_done_again \
+run_tests mistakes_are_told_before_anything_is_done recipe_of_packages_alone_is_its_base_and_needs_no_machine \
+	steps_are_done_and_end_in_an_image what_has_not_changed_is_not_done_again \
 	machine_of_the_image_is_as_it_says \
 	failing_step_shows_its_output_and_leaves_the_machine_when_asked \
 	step_that_loops_or_fills_the_disk_ends_with_a_clear_line interrupt_leaves_nothing kill_leaves_nothing

@@ -6,13 +6,13 @@
 
 suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 
-# Becomes root of a namespace of its own where it can, as guest-kit/build-image does.
+# Becomes root of a namespace of its own where it can, as guest-kit/make-base does.
 bare_system_with() { # DEB COMMANDS: those are run in it, once the package is there
 	local mode=unshare options=()
 	if [ "$(id -u)" = 0 ] && ! unshare -m true 2>/dev/null; then
 		mode=root options=("--skip=check/canmount,chroot/mount")
 	fi
-	guest-kit/build-image --sources "$suite" |
+	guest-kit/make-base --sources "$suite" |
 		mmdebstrap --mode=$mode ${options[@]+"${options[@]}"} --variant=apt --format=null \
 			--aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
 			--customize-hook="copy-in '$1' /var/tmp" \

@@ -140,16 +140,17 @@ snapshot_that_cannot_be() {
 }
 name_without_an_image_or_a_recipe() {
 	(cd "$work" && "$charmvm" up charmed999) 2>"$work/stderr"
-	expect $? 3 "exit status" && grep -q 'no recipe of the guest kit (.*--list)' "$work/stderr" || return
+	expect $? 3 "exit status" && grep -q 'no recipe of the guest kit (.*guest-kit/recipes has' "$work/stderr" || return
 	(cd "$work" && CHARMVM_GUEST_KIT=$work "$charmvm" up charmed311) 2>"$work/stderr"
 	expect $? 3 "exit status without a guest kit" && expect "$(wc -l <"$work/stderr")" 1 "number of lines"
 }
-recipe_that_cannot_be_made_says_who_knows_why() {
+recipe_that_cannot_be_made_says_so() {
 	mkdir -p "$work/kit/recipes"
-	: >"$work/kit/recipes/broken.conf"
-	ln -sf /bin/false "$work/kit/demo-image"
+	echo 'FROM debian:12' >"$work/kit/recipes/broken"
+	cp -R guest-kit/bases guest-kit/hooks guest-kit/customize guest-kit/agent guest-kit/initrd guest-kit/rootfs "$work/kit/"
+	ln -sf /bin/false "$work/kit/make-base"
 	(cd "$work" && CHARMVM_GUEST_KIT=$work/kit "$charmvm" up broken) 2>"$work/stderr"
-	expect $? 1 "exit status" && grep -q 'demo-image broken could not make it' "$work/stderr" && [ ! -e "$work/broken.qcow2" ]
+	expect $? 1 "exit status" && grep -q 'broken: its image could not be made; why' "$work/stderr" && [ ! -e "$work/broken.qcow2" ]
 }
 background_machine_that_cannot_start_says_why() {
 	"$charmvm" up "$work/absent.qcow2" --detach 2>"$work/stderr"
@@ -167,5 +168,5 @@ run_tests missing_image image_is_a_directory empty_image truncated_qcow2 missing
 	too_little_memory too_much_memory no_vcpus unknown_option unknown_command bad_forward \
 	port_taken_is_told_with_its_holder kernel_is_not_a_kernel no_kvm_says_what_to_do \
 	ssh_without_a_machine verb_without_its_machine snapshots_of_a_stopped_image snapshot_that_cannot_be \
-	name_without_an_image_or_a_recipe recipe_that_cannot_be_made_says_who_knows_why \
+	name_without_an_image_or_a_recipe recipe_that_cannot_be_made_says_so \
 	background_machine_that_cannot_start_says_why help_and_version_succeed

@@ -18,6 +18,7 @@ complete -c charmvm -n __fish_use_subcommand -a rename -d 'Give a machine anothe
 complete -c charmvm -n __fish_use_subcommand -a build -d 'Build an image from a Charmfile'
 complete -c charmvm -n '__fish_seen_subcommand_from build' -l file -r -d 'The recipe'
 complete -c charmvm -n '__fish_seen_subcommand_from build' -s o -l output -r -d 'The image to make'
+complete -c charmvm -n '__fish_seen_subcommand_from build' -l cached -d 'Keep the recipe\'s image in the cache'
 complete -c charmvm -n '__fish_seen_subcommand_from build' -l no-cache -d 'Do every step anew'
 complete -c charmvm -n '__fish_seen_subcommand_from build' -l debug -d 'Leave the machine when a step fails'
 complete -c charmvm -n '__fish_seen_subcommand_from build' -l size -x -d 'How large its disk is'

@@ -13,10 +13,15 @@
 
 struct reader {
 	struct charmfile *cf;
+	const struct charmfile_text *in;
+	const char *top; /* the path of the first text */
 	struct charmfile_at at;
 	const char *next, *end;
 	unsigned int line; /* of @next */
 };
+
+static int read_text(struct charmfile *cf, const char *top, const struct charmfile_text *in,
+		     char *why);
 
 int charmfile_complain(const struct charmfile_at *at, const char *fmt, ...)
 {
@@ -82,6 +87,14 @@ static size_t next_instruction(struct reader *r, char *out)
 	return n;
 }
 
+static void free_step(struct charmfile_step *s)
+{
+	for (size_t j = 0; j < s->noperands; j++)
+		free(s->operands[j]);
+	free(s->operands);
+	free(s->text);
+}
+
 /* A second one of these is a mistake rather than a wish. */
 static int check_order(const struct reader *r, enum charmfile_word word)
 {
@@ -96,9 +109,53 @@ static int check_order(const struct reader *r, enum charmfile_word word)
 		    word == CHARMFILE_ENTRYPOINT;
 	for (size_t i = 0; once && i < cf->nsteps; i++)
 		if (cf->steps[i].word == word)
-			return charmfile_complain(&r->at, "a second %s; the first is in line %u",
-						  charmfile_word_name(word), cf->steps[i].line);
+			return charmfile_complain(&r->at, "a second %s; the first is in %.100s:%u",
+						  charmfile_word_name(word), cf->steps[i].path,
+						  cf->steps[i].line);
 	return 0;
+}
+
+/* ---- INCLUDE ---- */
+
+/* What messages call the file @name, whose directory is the first text's; the charmfile's from then on. */
+static int name_included(const struct reader *r, const char *name, char **path)
+{
+	char **included = r->cf->included;
+	const char *slash = strrchr(r->top, '/');
+	size_t n = 0;
+	while (n < CHARMFILE_INCLUDES_MAX && included[n])
+		n++;
+	if (n == CHARMFILE_INCLUDES_MAX)
+		return charmfile_complain(
+			&r->at, "INCLUDE %.80s: more than %d of them; does a file include itself?",
+			name, CHARMFILE_INCLUDES_MAX);
+	int dir = slash ? (int)(slash - r->top) + 1 : 0;
+	if (asprintf(&included[n], "%.*s%s", dir, r->top, name) < 0) {
+		included[n] = NULL;
+		return -ENOMEM;
+	}
+	*path = included[n];
+	return 0;
+}
+
+static int include(const struct reader *r, const char *name)
+{
+	char *path = NULL, *text = NULL;
+	struct charmfile_text in = *r->in;
+	int err = name_included(r, name, &path);
+	if (err)
+		return err;
+	err = in.read ? in.read(in.opaque, name, &text, &in.len) : -ENOENT;
+	if (err == -EXDEV)
+		return charmfile_complain(&r->at, "INCLUDE %.80s: a link leads out of the context",
+					  name);
+	if (err)
+		return charmfile_complain(&r->at, "INCLUDE %.80s: %s", name, strerror(-err));
+	in.path = path;
+	in.text = text;
+	err = read_text(r->cf, r->top, &in, r->at.why);
+	free(text);
+	return err;
 }
 
 /* @s: one instruction, in one line. */
@@ -116,8 +173,17 @@ static int add_step(struct reader *r, char *s)
 	if (r->cf->nsteps == CHARMFILE_STEPS_MAX)
 		return charmfile_complain(&r->at, "more than %d instructions", CHARMFILE_STEPS_MAX);
 	struct charmfile_step *step = &r->cf->steps[r->cf->nsteps++];
-	*step = (struct charmfile_step){ .word = word, .line = r->at.line, .text = strdup(text) };
-	return step->text ? charmfile_check_step(&r->at, step) : -ENOMEM;
+	*step = (struct charmfile_step){
+		.word = word, .path = r->at.path, .line = r->at.line, .text = strdup(text)
+	};
+	err = step->text ? charmfile_check_step(&r->at, step) : -ENOMEM;
+	if (err || word != CHARMFILE_INCLUDE)
+		return err;
+	struct charmfile_step is = *step;
+	r->cf->nsteps--; /* what it includes takes its place */
+	err = include(r, is.operands[0]);
+	free_step(&is);
+	return err;
 }
 
 static int read_steps(struct reader *r, char *buf)
@@ -125,13 +191,12 @@ static int read_steps(struct reader *r, char *buf)
 	int err = 0;
 	while (!err && next_instruction(r, buf))
 		err = add_step(r, buf);
-	if (!err && !r->cf->nsteps) {
-		r->at.line = r->line ? r->line : 1;
-		err = charmfile_complain(
-			&r->at, "there is no FROM; the first instruction says what the image "
-				"is made from, such as FROM debian:12");
-	}
-	return err;
+	if (err || r->cf->nsteps)
+		return err;
+	r->at.line = r->line ? r->line : 1;
+	return charmfile_complain(&r->at,
+				  "there is no FROM; the first instruction says what the image "
+				  "is made from, such as FROM debian:12");
 }
 
 /* What a text cannot have. */
@@ -149,33 +214,38 @@ static int check_bytes(struct reader *r, size_t len)
 	return nul ? charmfile_complain(&r->at, "a NUL byte; is this a Charmfile?") : 0;
 }
 
-int charmfile_parse(struct charmfile *cf, const char *path, const char *text, size_t len,
-		    char why[CHARMFILE_WHY_BYTES])
+static int read_text(struct charmfile *cf, const char *top, const struct charmfile_text *in,
+		     char *why)
 {
-	struct reader r = { .cf = cf, .at = { .path = path, .why = why } };
-	*cf = (struct charmfile){ 0 };
-	*why = '\0';
-	r.next = text;
-	r.end = text + len;
-	int err = check_bytes(&r, len);
-	if (err)
-		return err;
-	char *buf = malloc(len + 1);
-	cf->steps = calloc(CHARMFILE_STEPS_MAX, sizeof(*cf->steps));
-	err = buf && cf->steps ? read_steps(&r, buf) : -ENOMEM;
+	struct reader r = { .cf = cf,
+			    .in = in,
+			    .top = top,
+			    .at = { .path = in->path, .why = why },
+			    .next = in->text,
+			    .end = in->text + in->len };
+	int err = check_bytes(&r, in->len);
+	char *buf = err ? NULL : malloc(in->len + 1);
+	if (!err)
+		err = buf ? read_steps(&r, buf) : -ENOMEM;
 	free(buf);
 	return err;
 }
 
+int charmfile_parse(struct charmfile *cf, const struct charmfile_text *in,
+		    char why[CHARMFILE_WHY_BYTES])
+{
+	*cf = (struct charmfile){ 0 };
+	*why = '\0';
+	cf->steps = calloc(CHARMFILE_STEPS_MAX, sizeof(*cf->steps));
+	return cf->steps ? read_text(cf, in->path, in, why) : -ENOMEM;
+}
+
 void charmfile_free(struct charmfile *cf)
 {
-	for (size_t i = 0; i < cf->nsteps; i++) {
-		struct charmfile_step *s = &cf->steps[i];
-		for (size_t j = 0; j < s->noperands; j++)
-			free(s->operands[j]);
-		free(s->operands);
-		free(s->text);
-	}
+	for (size_t i = 0; i < cf->nsteps; i++)
+		free_step(&cf->steps[i]);
+	for (size_t i = 0; i < CHARMFILE_INCLUDES_MAX; i++)
+		free(cf->included[i]);
 	free(cf->steps);
 	*cf = (struct charmfile){ 0 };
 }

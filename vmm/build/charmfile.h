@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Charmfile, the recipe of an image: a line-based text in the manner of a Dockerfile. This reads the text into
- * steps and judges each by itself; nothing is looked up and nothing is run. What the words mean:
+ * steps and judges each by itself; nothing is looked up but what it includes, by the caller, and nothing is run. What the words mean:
  *
  *     FROM BASE                       debian:12, an image file or an image built before; first, and once
  *     PACKAGES NAME[=VERSION] ...     installed with apt-get in the machine
@@ -13,6 +13,7 @@
  *     MEM SIZE, CPUS N                what a machine of this image gets unless told; once each
  *     ENTRYPOINT COMMAND              started with the machine; once
  *     SHARE ...                       refused: a machine has no shared directories yet
+ *     INCLUDE FILE                    its instructions stand here; relative, without ".."; no step of its own
  *
  * A line that ends with a backslash goes on in the next one; one that begins with # is a comment, also there.
  * Words are split at blanks; '...', "..." and a backslash keep blanks in them. The text is hostile: its size, steps
@@ -28,6 +29,7 @@ enum {
 	CHARMFILE_BYTES_MAX = 256 * 1024,
 	CHARMFILE_STEPS_MAX = 512,
 	CHARMFILE_OPERANDS_MAX = 1024, /* of one step */
+	CHARMFILE_INCLUDES_MAX = 64,   /* in all: what includes itself ends there */
 	CHARMFILE_WHY_BYTES = 320,
 	CHARMFILE_MEM_MIN_MIB = 64, /* as for --mem */
 	CHARMFILE_CPUS_MAX = 64,    /* as for --cpus */
@@ -45,12 +47,14 @@ enum charmfile_word {
 	CHARMFILE_CPUS,
 	CHARMFILE_ENTRYPOINT,
 	CHARMFILE_SHARE,
+	CHARMFILE_INCLUDE,
 	CHARMFILE_WORDS,
 };
 
 struct charmfile_step {
 	enum charmfile_word word;
-	unsigned int line; /* where it begins, from 1 */
+	const char *path;  /* the file that it is in, as messages call it; the charmfile's */
+	unsigned int line; /* where it begins there, from 1 */
 	char *text;	   /* what is behind the word, lines joined, without blanks at its ends */
 	char **operands;   /* the same, split and unquoted; NULL for RUN and ENTRYPOINT */
 	size_t noperands;
@@ -59,14 +63,30 @@ struct charmfile_step {
 struct charmfile {
 	struct charmfile_step *steps; /* the first is FROM */
 	size_t nsteps;
+	char *included[CHARMFILE_INCLUDES_MAX]; /* paths, up to NULL or the end */
 };
 
 /*
- * Reads @len bytes of @text (need not end with a NUL) into *cf, which charmfile_free() is for, whatever comes back.
- * @path: what messages call the file. -> 0; -EINVAL: it is wrong, and @why is one line "PATH:LINE: ..." of
- * printable ASCII; -E2BIG: so is it, for being too large; -ENOMEM.
+ * Reads the file that an INCLUDE names, which is relative and has no "..", to @len bytes of *text, which are the
+ * caller's to free(). -> 0, -errno; -EXDEV: a link leads out of the context.
  */
-int charmfile_parse(struct charmfile *cf, const char *path, const char *text, size_t len,
+typedef int charmfile_read_fn(void *opaque, const char *name, char **text, size_t *len);
+
+/* A text, what messages call it, and who reads what it includes; NULL: nothing can be included. */
+struct charmfile_text {
+	const char *path; /* to live as long as the steps */
+	const char *text;
+	size_t len;
+	charmfile_read_fn *read;
+	void *opaque;
+};
+
+/*
+ * Reads @in, whose text need not end with a NUL, into *cf, which charmfile_free() is for, whatever comes back.
+ * -> 0; -EINVAL: it is wrong, and @why is one line "PATH:LINE: ..." of printable ASCII; -E2BIG: so is it, for
+ * being too large; -ENOMEM.
+ */
+int charmfile_parse(struct charmfile *cf, const struct charmfile_text *in,
 		    char why[CHARMFILE_WHY_BYTES]);
 void charmfile_free(struct charmfile *cf);
 

@@ -18,7 +18,7 @@ static const char *const words[CHARMFILE_WORDS + 1] = {
 	[CHARMFILE_ENV] = "ENV",       [CHARMFILE_USER] = "USER",
 	[CHARMFILE_EXPOSE] = "EXPOSE", [CHARMFILE_MEM] = "MEM",
 	[CHARMFILE_CPUS] = "CPUS",     [CHARMFILE_ENTRYPOINT] = "ENTRYPOINT",
-	[CHARMFILE_SHARE] = "SHARE",
+	[CHARMFILE_SHARE] = "SHARE",   [CHARMFILE_INCLUDE] = "INCLUDE",
 };
 
 /* Words of a Dockerfile that a Charmfile has not, and what does the same. */
@@ -57,7 +57,7 @@ int charmfile_find_word(const struct charmfile_at *at, const char *name, enum ch
 	return charmfile_complain(
 		at,
 		"unknown word '%.40s'; a line begins with FROM, PACKAGES, RUN, COPY, ENV, "
-		"USER, EXPOSE, MEM, CPUS or ENTRYPOINT",
+		"USER, EXPOSE, MEM, CPUS, ENTRYPOINT or INCLUDE",
 		name);
 }
 
@@ -159,6 +159,16 @@ static int check_number(const struct charmfile_at *at, const struct charmfile_st
 	return 0;
 }
 
+static int check_include(const struct charmfile_at *at, const struct charmfile_step *s)
+{
+	if (is_inside(s->operands[0]))
+		return 0;
+	return charmfile_complain(at,
+				  "INCLUDE %.80s: outside the context; what is included is named "
+				  "relative to its directory, without '..'",
+				  s->operands[0]);
+}
+
 /* Each operand is to be of the kind that @is tells. */
 static int check_each(const struct charmfile_at *at, const struct charmfile_step *s,
 		      bool (*is)(const char *), const char *wanted)
@@ -173,7 +183,8 @@ static int check_each(const struct charmfile_at *at, const struct charmfile_step
 static int check_operands(const struct charmfile_at *at, const struct charmfile_step *s)
 {
 	bool one = s->word == CHARMFILE_FROM || s->word == CHARMFILE_USER ||
-		   s->word == CHARMFILE_MEM || s->word == CHARMFILE_CPUS;
+		   s->word == CHARMFILE_MEM || s->word == CHARMFILE_CPUS ||
+		   s->word == CHARMFILE_INCLUDE;
 	if (!s->noperands || !*s->operands[0])
 		return charmfile_complain(at, "%s: what it is to take is missing", words[s->word]);
 	if (one && s->noperands > 1)
@@ -186,6 +197,7 @@ static int check_operands(const struct charmfile_at *at, const struct charmfile_
 	case CHARMFILE_EXPOSE:
 		return check_each(at, s, is_port, "a port is 1 to 65535, with /tcp or /udp");
 	case CHARMFILE_COPY: return check_copy(at, s);
+	case CHARMFILE_INCLUDE: return check_include(at, s);
 	case CHARMFILE_MEM:
 	case CHARMFILE_CPUS: return check_number(at, s);
 	default: return 0;

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +34,7 @@ static void add_texts(struct sha256 *s, const char *const *texts)
 	add_text(s, NULL);
 }
 
-static void end_key(struct sha256 *s, char key[PLAN_KEY_TEXT])
+void plan_key_end(struct sha256 *s, char key[PLAN_KEY_TEXT])
 {
 	uint8_t digest[SHA256_BYTES];
 	sha256_end(s, digest);
@@ -49,13 +48,12 @@ void plan_base_key(const char *path, const char *what, char key[PLAN_KEY_TEXT])
 	sha256_init(&s);
 	add_text(&s, path);
 	add_text(&s, what);
-	end_key(&s, key);
+	plan_key_end(&s, key);
 }
 
 /* ---- COPY ---- */
 
-/* @path lies in the directory @dir, or is it. */
-static bool is_in(const char *path, const char *dir)
+bool plan_is_in(const char *path, const char *dir)
 {
 	size_t len = strlen(dir);
 	if (len == 1) /* the root */
@@ -75,10 +73,10 @@ static int add_source(const struct planner *pl, const struct charmfile_at *at, s
 				   pl->of->context);
 		return -ENOENT;
 	}
-	if (!is_in(real, pl->of->context))
+	if (!plan_is_in(real, pl->of->context))
 		return charmfile_complain(
 			at, "COPY %.80s: a link leads out of the context, to %.100s", source, real);
-	if (is_in(pl->of->out, real))
+	if (plan_is_in(pl->of->out, real))
 		return charmfile_complain(
 			at, "COPY %.80s: the new image would be in it; have it elsewhere (-o)",
 			source);
@@ -90,7 +88,7 @@ static int add_source(const struct planner *pl, const struct charmfile_at *at, s
 static int add_sources(const struct planner *pl, const struct charmfile_step *step,
 		       struct sha256 *s)
 {
-	const struct charmfile_at at = { pl->of->path, step->line, pl->why };
+	const struct charmfile_at at = { step->path, step->line, pl->why };
 	int err = 0;
 	for (size_t i = 0; i + 1 < step->noperands && !err; i++)
 		err = add_source(pl, &at, s, step->operands[i]);
@@ -141,7 +139,7 @@ static int add_step(struct planner *pl, const struct charmfile_step *step)
 	for (size_t i = 0; i < step->noperands; i++)
 		add_text(&s, step->operands[i]);
 	int err = step->word == CHARMFILE_COPY ? add_sources(pl, step, &s) : 0;
-	end_key(&s, ps->key);
+	plan_key_end(&s, ps->key);
 	pl->before = ps->key;
 	return err;
 }
@@ -165,7 +163,7 @@ static int take(struct planner *pl, const struct charmfile_step *step)
 	case CHARMFILE_MEM: p->mem = step->operands[0]; return 0;
 	case CHARMFILE_CPUS: p->cpus = step->operands[0]; return 0;
 	case CHARMFILE_ENTRYPOINT: p->entrypoint = step->text; return 0;
-	default: return 0; /* FROM is the base; SHARE was refused */
+	default: return 0; /* SHARE was refused, and INCLUDE is none */
 	}
 }
 
@@ -191,7 +189,7 @@ static void end_plan(struct planner *pl)
 	add_text(&s, p->entrypoint ? p->user : NULL);
 	add_text(&s, p->mem);
 	add_text(&s, p->cpus);
-	end_key(&s, p->key);
+	plan_key_end(&s, p->key);
 }
 
 int plan_make(struct plan *p, const struct plan_of *of, char why[CHARMFILE_WHY_BYTES])
@@ -203,11 +201,16 @@ int plan_make(struct plan *p, const struct plan_of *of, char why[CHARMFILE_WHY_B
 	p->env = calloc(count_operands(of->cf, CHARMFILE_ENV) + 1, sizeof(*p->env));
 	p->ports = calloc(count_operands(of->cf, CHARMFILE_EXPOSE) + 1, sizeof(*p->ports));
 	int err = p->steps && p->env && p->ports ? 0 : -ENOMEM;
-	for (size_t i = 0; i < of->cf->nsteps && !err; i++)
+	for (size_t i = 1 + of->in_base; i < of->cf->nsteps && !err; i++)
 		err = take(&pl, &of->cf->steps[i]);
 	if (!err)
 		end_plan(&pl);
 	return err;
+}
+
+bool plan_is_empty(const struct plan *p)
+{
+	return !p->nsteps && !p->env[0] && !p->entrypoint && !p->mem && !p->cpus;
 }
 
 void plan_free(struct plan *p)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * charmvm build, by its parts: what it is made from (build_base.c), what is kept of earlier builds (build_cache.c), the
+ * charmvm build, by its parts: what it is told (build_input.c), what it is made from (build_base.c, build_kit.c), what is kept of earlier builds (build_cache.c), the
  * machine it is done in (build_machine.c), the steps (build_step.c), what the image is left with (build_finish.c), and the
  * whole (cmd_build.c). One thread; each function logs what went wrong, once.
  */
@@ -15,15 +15,24 @@
 #include "vmm/exit_status.h"
 #include "vmm/record.h"
 
+enum build_from {
+	BUILD_FROM_FILE,   /* an image file */
+	BUILD_FROM_RECIPE, /* an image of the guest kit */
+	BUILD_FROM_BASE,   /* what such an image is made from */
+};
+
 struct build {
 	/* The command line. */
-	const char *file; /* the Charmfile */
+	const char *file;   /* the Charmfile */
+	const char *recipe; /* whose file that is, in the guest kit, or NULL */
 	const char *out_given;
 	const char *mem, *cpus; /* of the machine it is done in */
 	uint64_t time_s;	/* that one step may take */
 	uint64_t disk_bytes;	/* of the image; 0: as FROM has it */
 	bool no_cache, debug;
+	bool cached; /* the image is to be kept, and its path printed */
 
+	char recipe_file[PATH_MAX], out_default[CONFIG_NAME_MAX + 8];
 	char context[PATH_MAX]; /* the Charmfile's directory */
 	char out[PATH_MAX];
 	char name[CONFIG_NAME_MAX + 1]; /* of a machine of the image */
@@ -31,6 +40,9 @@ struct build {
 	struct plan plan;
 	size_t step, steps; /* which one it is, of how many; for people */
 
+	enum build_from from;
+	char kit[PATH_MAX]; /* where the guest kit is, unless FROM_FILE */
+	size_t in_base;	    /* steps behind FROM that are done when the base is made */
 	char base[PATH_MAX];
 	const char *base_format; /* "raw", "qcow2" */
 
@@ -45,10 +57,26 @@ struct build {
 	char vm[RECORD_NAME_MAX + 1]; /* what the machine is called */
 };
 
+/* ---- build_input.c ---- */
+
+/* b->recipe's Charmfile, if there is one, and what its image is called unless that was said. -> EXIT_STATUS_OK, _FILE */
+enum exit_status build_find_recipe(struct build *b);
+/* b->out and whether it can be made in the end, by the name b->name. -> EXIT_STATUS_OK, _FILE, _IN_USE */
+enum exit_status build_find_output(struct build *b);
+/* Reads b->file into b->cf, and sets b->context. -> EXIT_STATUS_OK, _FILE */
+enum exit_status build_read(struct build *b);
+
 /* ---- build_base.c ---- */
 
-/* Finds or makes what FROM names: b->base, b->base_format. -> EXIT_STATUS_OK, _FILE, _FAILED. */
+/* What FROM names: b->from, b->in_base, and b->base where that is a file. -> EXIT_STATUS_OK, _FILE. */
 enum exit_status build_find_base(struct build *b);
+/* Makes it where it is not there: b->base, b->base_format. -> EXIT_STATUS_OK, _FILE, _FAILED. */
+enum exit_status build_make_base(struct build *b);
+
+/* ---- build_kit.c ---- */
+
+/* b->base becomes the image called @name of FROM's base and the packages behind it, from the cache or made. */
+bool build_kit_make_base(struct build *b, const char *name);
 
 /* ---- build_cache.c ---- */
 

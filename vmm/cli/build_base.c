@@ -2,9 +2,10 @@
 /* What an image is made from: FROM. */
 /*
  * In this order: an image file, by its path from the Charmfile's directory, with or without .qcow2; the same from where the
- * command runs, for images that were built there; a recipe of the guest kit by its name, or by DISTRIBUTION:VERSION, which
- * guest-kit/demo-image builds once and keeps.
+ * command runs, for images that were built there; a base of the guest kit, such as debian:12, which is made with the packages
+ * of the PACKAGES directly behind FROM; a recipe of the guest kit. What is made is kept.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -62,48 +63,75 @@ static enum exit_status probe(struct build *b, const char *at)
 
 /* ---- the guest kit ---- */
 
-/* "debian:12" is the recipe debian-12. -> false: it cannot be one's name. */
-static bool recipe_name(const char *from, char out[64])
+static enum exit_status find_in_kit(struct build *b, const char *at, const char *from)
 {
-	size_t n = strspn(from, "abcdefghijklmnopqrstuvwxyz0123456789.:-");
-	if (!n || from[n] || n >= 64 || *from == '.' || *from == '-')
-		return false;
-	snprintf(out, 64, "%s", from);
-	for (char *p = out; *p; p++)
-		if (*p == ':')
-			*p = '-';
-	return true;
-}
-
-static enum exit_status find_recipe(struct build *b, const char *at, const char *from)
-{
-	char kit[PATH_MAX], recipe[64];
-	bool named = recipe_name(from, recipe);
-	if (!named || !guest_kit_find(kit) || !guest_kit_has(kit, recipe)) {
+	char path[PATH_MAX];
+	bool kit = guest_kit_find(b->kit);
+	if (kit && guest_kit_has_base(b->kit, from)) {
+		b->from = BUILD_FROM_BASE;
+		while (b->in_base + 1 < b->cf.nsteps &&
+		       b->cf.steps[b->in_base + 1].word == CHARMFILE_PACKAGES)
+			b->in_base++;
+		return EXIT_STATUS_OK;
+	}
+	b->from = BUILD_FROM_RECIPE;
+	if (kit && guest_kit_recipe(b->kit, from, path) && !b->recipe)
+		return EXIT_STATUS_OK;
+	if (kit && b->recipe)
+		log_error("%s: a recipe of the guest kit begins with one of its bases (debian:12 "
+			  "is one)",
+			  at);
+	else
 		log_error("%s: no such image file, beside the Charmfile or here, with or without "
 			  ".qcow2%s",
 			  at,
-			  !named ? ""
-			  : !guest_kit_find(kit)
-				  ? "; and the guest kit, which has recipes, is not found: "
-				    "set CHARMVM_GUEST_KIT"
-				  : "; and no recipe of the guest kit (debian:12 is one)");
-		return EXIT_STATUS_FILE;
-	}
-	if (guest_kit_make(kit, recipe, b->base))
-		return EXIT_STATUS_OK;
-	log_error("%s: the base could not be made; %s/demo-image %s has said why", at, kit, recipe);
-	return EXIT_STATUS_FAILED;
+			  kit ? "; and no base or recipe of the guest kit (debian:12 and "
+				"charmed311 are)"
+			      : "; and the guest kit, which has recipes, is not found: "
+				"set CHARMVM_GUEST_KIT");
+	return EXIT_STATUS_FILE;
+}
+
+/* "FILE:1: FROM debian:12", for messages. */
+static void say_where(const struct build *b, char at[PATH_MAX + 128])
+{
+	const struct charmfile_step *s = &b->cf.steps[0];
+	snprintf(at, PATH_MAX + 128, "%s:%u: FROM %.80s", s->path, s->line, s->operands[0]);
 }
 
 enum exit_status build_find_base(struct build *b)
 {
-	const struct charmfile_step *s = &b->cf.steps[0];
-	const char *from = s->operands[0];
+	const char *from = b->cf.steps[0].operands[0];
 	char at[PATH_MAX + 128];
-	snprintf(at, sizeof(at), "%s:%u: FROM %.80s", b->file, s->line, from);
-	enum exit_status status = EXIT_STATUS_OK;
-	if (!find_file(b, b->context, from) && !find_file(b, ".", from))
-		status = find_recipe(b, at, from);
-	return status ? status : probe(b, at);
+	say_where(b, at);
+	if (!b->recipe && (find_file(b, b->context, from) || find_file(b, ".", from)))
+		return EXIT_STATUS_OK;
+	return find_in_kit(b, at, from);
+}
+
+/* What is left as it is made has the name that the image is to have; what goes on from it, the base's own. */
+static bool make_kit_base(struct build *b)
+{
+	char name[CONFIG_NAME_MAX + 1];
+	snprintf(name, sizeof(name), "%s",
+		 plan_is_empty(&b->plan) ? b->name : b->cf.steps[0].operands[0]);
+	for (char *p = name; *p; p++) /* it becomes a host name */
+		if (!isalnum((unsigned char)*p) && *p != '.')
+			*p = '-';
+	return build_kit_make_base(b, name);
+}
+
+enum exit_status build_make_base(struct build *b)
+{
+	char at[PATH_MAX + 128];
+	bool made = true;
+	say_where(b, at);
+	if (b->from == BUILD_FROM_RECIPE)
+		made = guest_kit_make(b->cf.steps[0].operands[0], b->base);
+	else if (b->from == BUILD_FROM_BASE)
+		made = make_kit_base(b);
+	if (made)
+		return probe(b, at);
+	log_error("%s: the base could not be made; why is said above", at);
+	return EXIT_STATUS_FAILED;
 }

@@ -63,7 +63,7 @@ enum exit_status build_step_failed(struct build *b, const struct charmfile_step 
 {
 	char at[PATH_MAX + 128], text[SHOWN_CHARS + 4];
 	show(step, text);
-	snprintf(at, sizeof(at), "%s:%u: %s %s", b->file, step->line,
+	snprintf(at, sizeof(at), "%s:%u: %s %s", step->path, step->line,
 		 charmfile_word_name(step->word), text);
 	if (status == EXIT_STATUS_TIMEOUT) {
 		log_error("%s: not done after %llu s; --time gives it longer", at,
@@ -174,7 +174,7 @@ enum exit_status build_do_step(struct build *b, const struct plan_step *ps)
 		return build_step_failed(b, ps->step, status);
 	enum exit_status kept = build_machine_keep(b, ps->key);
 	if (kept)
-		log_error("%s:%u: the state after it cannot be kept in %s", b->file, ps->step->line,
-			  b->image);
+		log_error("%s:%u: the state after it cannot be kept in %s", ps->step->path,
+			  ps->step->line, b->image);
 	return kept;
 }

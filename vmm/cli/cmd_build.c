@@ -4,10 +4,10 @@
  * How it works. The Charmfile is read and all that can be said against it is said first. Then there is one machine, over the
  * base, from the last state that is kept (build_cache.c) and not yet a different one: RAM and all, so that nothing is
  * booted. It does the steps that are left, and after each one its state is kept. At the end the machine powers off, its
- * disk is kept, too, and copied to its name. A build of which nothing has changed is that copy alone.
+ * disk is kept, too, and copied to its name. A build of which nothing has changed is that copy alone; so is one of a base
+ * of the guest kit and packages only, which needs no machine.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "devices/block/lock.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
@@ -23,6 +22,7 @@
 #include "vmm/cli/build.h"
 #include "vmm/cli/cmd_agent.h"
 #include "vmm/cli/commands.h"
+#include "vmm/paths.h"
 
 enum { TIME_DEFAULT_S = 3600 };
 
@@ -80,10 +80,22 @@ static int opt_debug(void *cfg, const char *v)
 	return 0;
 }
 
+static int opt_cached(void *cfg, const char *v)
+{
+	(void)v;
+	((struct build *)cfg)->cached = true;
+	return 0;
+}
+
 static int operand(void *cfg, const char *v)
 {
-	(void)cfg;
-	log_error("unexpected argument '%s'; the Charmfile goes behind -f, the image behind -o", v);
+	struct build *b = cfg;
+	if (!b->recipe && !b->file) {
+		b->recipe = v;
+		return 0;
+	}
+	log_error("unexpected argument '%s'; one recipe of the guest kit, or -f and a Charmfile",
+		  v);
 	return -EINVAL;
 }
 
@@ -91,6 +103,7 @@ static const struct option_spec options[] = {
 	{ "file", 'f', "CHARMFILE", "the recipe; COPY's sources are beside it [Charmfile]",
 	  opt_file },
 	{ "output", 'o', "IMAGE", "the qcow2 image to make", opt_output },
+	{ "cached", 0, NULL, "keep RECIPE's image in the cache, and print where", opt_cached },
 	{ "no-cache", 0, NULL, "do every step anew", opt_no_cache },
 	{ "debug", 0, NULL, "leave the machine running when a step fails", opt_debug },
 	{ "time", 't', "TIME", "how long a step may take (60s, 5m, 2h): status 124 [1h]",
@@ -102,10 +115,11 @@ static const struct option_spec options[] = {
 };
 
 static const struct command_spec command = {
-	.usage = "charmvm build [-f CHARMFILE] -o IMAGE [OPTION...]",
-	.about = "Builds a disk image from a Charmfile, see Charmfile(5): its steps are done in a "
-		 "machine, without\nroot on the host. What was done before and has not changed is "
-		 "not done again.",
+	.usage = "charmvm build [RECIPE | -f CHARMFILE] [-o IMAGE | --cached] [OPTION...]",
+	.about = "Builds a disk image from a Charmfile, see Charmfile(5), or a recipe of the guest "
+		 "kit (charmed311): its\nsteps are done in a machine, without root on the host. "
+		 "What "
+		 "was done before and has not changed is not\ndone again.",
 	.options = options,
 	.noptions = ARRAY_SIZE(options),
 	.operand = operand,
@@ -113,106 +127,21 @@ static const struct command_spec command = {
 
 /* ---- before anything is done ---- */
 
-static enum exit_status read_file(const char *path, char **text, size_t *len)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	ssize_t n = 0;
-	*len = 0;
-	*text = malloc(CHARMFILE_BYTES_MAX + 1);
-	while (fd >= 0 && *text && *len <= CHARMFILE_BYTES_MAX &&
-	       (n = read(fd, *text + *len, CHARMFILE_BYTES_MAX + 1 - *len)) > 0)
-		*len += (size_t)n;
-	if (fd < 0 || n < 0)
-		log_error("%s: %s%s", path, strerror(errno),
-			  errno == ENOENT ? "; say where the Charmfile is: -f FILE" : "");
-	if (fd >= 0)
-		close(fd);
-	return fd < 0 || n < 0 || !*text ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
-}
-
-/* @path's directory with links resolved, and in *base the last part of @path. -> 0 or -errno. */
-static int split_path(const char *path, char dir[PATH_MAX], const char **base)
-{
-	char copy[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	*base = slash ? slash + 1 : path;
-	int n = snprintf(copy, sizeof(copy), "%.*s", slash ? (int)(slash - path) + 1 : 1,
-			 slash ? path : ".");
-	if (n >= (int)sizeof(copy))
-		return -ENAMETOOLONG;
-	return realpath(copy, dir) ? 0 : -errno;
-}
-
-/* Whether @b->out can be made in the end; one that is in use cannot. */
-static enum exit_status check_output(struct build *b)
-{
-	struct stat st;
-	int fd = open(b->out, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 && errno == ENOENT)
-		return EXIT_STATUS_OK;
-	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		log_error("-o %s: %s", b->out_given, fd < 0 ? strerror(errno) : "this is no file");
-		if (fd >= 0)
-			close(fd);
-		return EXIT_STATUS_FILE;
-	}
-	int err = lock_image(fd, b->out_given, true);
-	close(fd);
-	return err ? EXIT_STATUS_IN_USE : EXIT_STATUS_OK;
-}
-
-static enum exit_status find_output(struct build *b)
-{
-	char dir[PATH_MAX];
-	const char *base;
-	int err = split_path(b->out_given, dir, &base);
-	if (!err && access(dir, W_OK))
-		err = -errno;
-	if (!err && snprintf(b->out, sizeof(b->out), "%s/%s", strcmp(dir, "/") ? dir : "", base) >=
-			    (int)sizeof(b->out))
-		err = -ENAMETOOLONG;
-	config_name_after(b->out_given, b->name);
-	if (!err && !config_name_ok(b->name))
-		err = -EISDIR;
-	if (!err)
-		return check_output(b);
-	log_error("-o %s: %s", b->out_given, strerror(-err));
-	return EXIT_STATUS_FILE;
-}
-
-static enum exit_status parse(struct build *b)
-{
-	char why[CHARMFILE_WHY_BYTES], *text = NULL;
-	const char *base;
-	size_t len;
-	enum exit_status status = read_file(b->file, &text, &len);
-	int err = status ? 0 : charmfile_parse(&b->cf, b->file, text, len, why);
-	free(text);
-	if (err)
-		log_error("%s", *why ? why : strerror(-err));
-	if (!status && !err) {
-		err = split_path(b->file, b->context, &base);
-		if (err)
-			log_error("%s: %s", b->file, strerror(-err));
-	}
-	return status ? status : err ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
-}
-
 static enum exit_status plan(struct build *b)
 {
 	char why[CHARMFILE_WHY_BYTES], *finish;
 	if (asprintf(&finish, "%s\n%s", build_finish_script, b->name) < 0)
 		return EXIT_STATUS_FAILED;
 	const struct plan_of of = { .cf = &b->cf,
-				    .path = b->file,
 				    .context = b->context,
 				    .out = b->out,
-				    .finish = finish };
+				    .finish = finish,
+				    .in_base = b->in_base };
 	int err = plan_make(&b->plan, &of, why);
 	free(finish);
 	if (err)
 		log_error("%s", *why ? why : strerror(-err));
-	b->steps = b->plan.nsteps + 2; /* FROM, and the image itself */
+	b->steps = b->in_base + b->plan.nsteps + 2; /* FROM, and the image itself */
 	return err ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
 }
 
@@ -221,9 +150,13 @@ static enum exit_status check_base(struct build *b)
 	struct stat base, out;
 	b->step = 1;
 	build_say(b, &b->cf.steps[0], "");
-	enum exit_status status = build_find_base(b);
+	enum exit_status status = build_make_base(b);
 	if (status)
 		return status;
+	for (size_t i = 1; i <= b->in_base; i++) {
+		b->step++;
+		build_say(b, &b->cf.steps[i], " (in the base)");
+	}
 	if (!stat(b->base, &base) && !stat(b->out, &out) && base.st_dev == out.st_dev &&
 	    base.st_ino == out.st_ino) {
 		log_error("-o %s: it is what the image is made from (FROM); take another name",
@@ -247,7 +180,7 @@ static size_t count_kept(const struct build *b)
 static void say_kept(struct build *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		b->step = i + 2;
+		b->step = b->in_base + i + 2;
 		build_say(b, b->plan.steps[i].step, " (cached)");
 	}
 }
@@ -270,7 +203,7 @@ static enum exit_status do_steps(struct build *b, size_t first)
 	enum exit_status status = EXIT_STATUS_OK;
 	for (size_t i = first; i < b->plan.nsteps && !status; i++) {
 		uint64_t start_ns = clock_now_ns();
-		b->step = i + 2;
+		b->step = b->in_base + i + 2;
 		build_say(b, b->plan.steps[i].step, "");
 		status = build_do_step(b, &b->plan.steps[i]);
 		if (!status)
@@ -316,7 +249,21 @@ static enum exit_status run_machine(struct build *b, size_t kept)
 	return status;
 }
 
-static enum exit_status make(struct build *b)
+/* Nothing is to be done that the guest kit has not. */
+static enum exit_status make_from_base(struct build *b)
+{
+	const char *const convert[] = { "image", "convert", "-O", "qcow2", b->base, b->out, NULL };
+	if (b->cached) {
+		puts(b->base);
+		return EXIT_STATUS_OK;
+	}
+	if (build_image_command(convert))
+		return EXIT_STATUS_FILE;
+	build_tell_use(b);
+	return EXIT_STATUS_OK;
+}
+
+static enum exit_status make_in_machine(struct build *b)
 {
 	const char *const convert[] = { "image",     "convert", "-O",	"qcow2", "-l",
 					b->plan.key, b->image,	b->out, NULL };
@@ -335,10 +282,42 @@ static enum exit_status make(struct build *b)
 	return status;
 }
 
+/* Where the recipe's image is kept: beside the bases, by what it is made from and how. */
+static enum exit_status find_cached(struct build *b)
+{
+	char dir[PATH_MAX], file[CONFIG_NAME_MAX + PLAN_KEY_TEXT + 16], key[PLAN_KEY_TEXT];
+	plan_base_key(b->base, b->plan.key, key);
+	snprintf(file, sizeof(file), "%s-%s.qcow2", b->name, key);
+	int err = paths_cache_dir("images", dir);
+	err = err ? err : paths_join(b->out, dir, file, NULL);
+	b->out_given = b->out;
+	if (err)
+		log_error("the cache of images: %s", strerror(-err));
+	return err ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
+}
+
+static enum exit_status make(struct build *b)
+{
+	if (b->from == BUILD_FROM_BASE && plan_is_empty(&b->plan) && !b->disk_bytes)
+		return make_from_base(b);
+	if (!b->cached)
+		return make_in_machine(b);
+	enum exit_status status = find_cached(b);
+	if (!status && (b->no_cache || access(b->out, R_OK)))
+		status = make_in_machine(b);
+	if (!status)
+		puts(b->out);
+	return status;
+}
+
 static enum exit_status build(struct build *b)
 {
-	enum exit_status status = find_output(b);
-	status = status ? status : parse(b);
+	enum exit_status status = build_find_recipe(b);
+	if (!status)
+		config_name_after(b->cached ? b->recipe : b->out_given, b->name);
+	status = status ? status : build_find_output(b);
+	status = status ? status : build_read(b);
+	status = status ? status : build_find_base(b);
 	status = status ? status : plan(b);
 	status = status ? status : check_base(b);
 	status = status ? status : make(b);
@@ -348,13 +327,27 @@ static enum exit_status build(struct build *b)
 	return status;
 }
 
+/* What options cannot be without, or beside, each other. */
+static int check_words(struct build *b)
+{
+	if (b->recipe && b->file)
+		log_error("%s is a recipe of the guest kit, -f %s another one; one of them",
+			  b->recipe, b->file);
+	else if (b->cached && (!b->recipe || b->out_given))
+		log_error("--cached is for a recipe of the guest kit, and without -o");
+	else if (!b->recipe && !b->out_given)
+		log_error("say what the image is to be called: charmvm build -o FILE.qcow2");
+	else
+		return 0;
+	return -EINVAL;
+}
+
 int cmd_build(int argc, char **argv)
 {
 	struct build *b = calloc(1, sizeof(*b));
 	int rest;
 	if (!b)
 		return EXIT_STATUS_FAILED;
-	b->file = "Charmfile";
 	b->mem = "1G";
 	b->cpus = "1";
 	b->time_s = TIME_DEFAULT_S;
@@ -362,10 +355,9 @@ int cmd_build(int argc, char **argv)
 	int err = options_parse(&command, b, argc, argv, &rest);
 	if (!err && rest < argc)
 		err = operand(b, argv[rest]);
-	if (!err && !b->out_given) {
-		log_error("say what the image is to be called: charmvm build -o FILE.qcow2");
-		err = -EINVAL;
-	}
+	err = err ? err : check_words(b);
+	if (!b->file)
+		b->file = "Charmfile";
 	signal(SIGPIPE, SIG_IGN);
 	int status = err > 0 ? EXIT_STATUS_OK : err ? EXIT_STATUS_USAGE : (int)build(b);
 	free(b);

@@ -31,7 +31,7 @@ static enum exit_status say_missing(const char *word, const char *kit)
 {
 	if (*kit)
 		log_error("%s: no such image here, with or without .qcow2, and no recipe of the "
-			  "guest kit (%s/build-image --list)",
+			  "guest kit (%s/recipes has them)",
 			  word, kit);
 	else
 		log_error("%s: no such image here, with or without .qcow2, and the guest kit, "
@@ -43,17 +43,17 @@ static enum exit_status say_missing(const char *word, const char *kit)
 /* Makes @word.qcow2 in this directory, where there is nothing of that name and a recipe that is called so. */
 static enum exit_status make_image(const char *word)
 {
-	char kit[PATH_MAX] = "", made[PATH_MAX], path[PATH_MAX];
+	char kit[PATH_MAX] = "", made[PATH_MAX], path[PATH_MAX], recipe[PATH_MAX];
 	const char *const convert[] = { "image", "convert", "-O", "qcow2", made, path, NULL };
 	if (!access(machine_files_image(word, path), F_OK) || !may_be_recipe(word))
 		return EXIT_STATUS_OK;
 	bool found = guest_kit_find(kit);
-	if (!found || !guest_kit_has(kit, word))
+	if (!found || !guest_kit_recipe(kit, word, recipe))
 		return say_missing(word, found ? kit : "");
 	fprintf(stderr, "%s is not here: making it from the guest kit's recipe\n", path);
-	if (guest_kit_make(kit, word, made))
+	if (guest_kit_make(word, made))
 		return build_image_command(convert) ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
-	log_error("%s: %s/demo-image %s could not make it, and has said why", word, kit, word);
+	log_error("%s: its image could not be made; why is said above", word);
 	return EXIT_STATUS_FAILED;
 }
 

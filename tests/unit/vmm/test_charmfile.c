@@ -9,13 +9,40 @@
 static struct charmfile cf;
 static char why[CHARMFILE_WHY_BYTES];
 
+/* What can be included: "loop" has itself. */
+static int read_file(void *opaque, const char *name, char **text, size_t *len)
+{
+	static const char *const files[][2] = {
+		{ "two", "# two\nRUN one\nINCLUDE below/three\n" },
+		{ "below/three", "\nRUN two" },
+		{ "wrong", "\n\nRUNN x\n" },
+		{ "base", "FROM x\n" },
+		{ "loop", "INCLUDE loop\n" },
+	};
+	(void)opaque;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		if (strcmp(files[i][0], name) != 0)
+			continue;
+		*len = strlen(files[i][1]);
+		*text = malloc(*len); /* exact, likewise */
+		memcpy(*text, files[i][1], *len);
+		return 0;
+	}
+	return strcmp(name, "link") ? -ENOENT : -EXDEV;
+}
+
+static const char *top = "Charmfile";
+
 static int parse_bytes(const char *text, size_t len)
 {
 	charmfile_free(&cf);
 	/* An exact copy, so that a read behind its end is seen. */
 	char *copy = malloc(len ? len : 1);
 	memcpy(copy, text, len);
-	int err = charmfile_parse(&cf, "Charmfile", copy, len, why);
+	const struct charmfile_text in = {
+		.path = top, .text = copy, .len = len, .read = read_file
+	};
+	int err = charmfile_parse(&cf, &in, why);
 	free(copy);
 	return err;
 }
@@ -135,9 +162,9 @@ TEST(from_comes_first_and_once)
 	CHECK(strstr(why, "Charmfile:1: there is no FROM") == why);
 	CHECK_EQ(parse("# nothing\n\n"), -EINVAL);
 	CHECK(strstr(why, "there is no FROM"));
-	CHECK(refuses("FROM y", "a second FROM; the first is in line 1"));
+	CHECK(refuses("FROM y", "a second FROM; the first is in Charmfile:1"));
 	CHECK_EQ(parse("FROM x\nMEM 1G\nMEM 2G\n"), -EINVAL);
-	CHECK(strstr(why, "Charmfile:3: a second MEM; the first is in line 2") == why);
+	CHECK(strstr(why, "Charmfile:3: a second MEM; the first is in Charmfile:2") == why);
 }
 
 TEST(a_copy_stays_inside_the_context)
@@ -189,6 +216,43 @@ TEST(values_are_judged_where_they_are_written)
 	CHECK(takes("EXPOSE 65535"));
 }
 
+TEST(what_is_included_stands_where_it_is_said)
+{
+	static const char *const runs[] = { "zero", "one", "two", "three" };
+	static const char *const paths[] = { "there/Charmfile", "there/two", "there/below/three",
+					     "there/Charmfile" };
+	top = "there/Charmfile";
+	CHECK_EQ(parse("FROM x\nRUN zero\ninclude two\nRUN three\n"), 0);
+	top = "Charmfile";
+	CHECK_EQ(cf.nsteps, 5);
+	for (size_t i = 0; i < 4; i++) {
+		CHECK_STR(cf.steps[i + 1].text, runs[i]);
+		CHECK_STR(cf.steps[i + 1].path, paths[i]);
+		CHECK_EQ(cf.steps[i + 1].line, i == 3 ? 4 : 2);
+	}
+}
+
+TEST(a_mistake_in_what_is_included_is_told_with_its_place)
+{
+	CHECK_EQ(parse("FROM x\nINCLUDE wrong\n"), -EINVAL);
+	CHECK(strstr(why, "wrong:3: unknown word 'RUNN'") == why);
+	CHECK_EQ(parse("FROM x\nINCLUDE base\n"), -EINVAL);
+	CHECK(strstr(why, "base:1: a second FROM; the first is in Charmfile:1") == why);
+	CHECK_EQ(parse("INCLUDE base\n"), -EINVAL);
+	CHECK(strstr(why, "Charmfile:1: INCLUDE before FROM") == why);
+}
+
+TEST(an_include_stays_inside_the_context_and_ends)
+{
+	CHECK(refuses("INCLUDE nothing", "INCLUDE nothing: No such file"));
+	CHECK(refuses("INCLUDE link", "INCLUDE link: a link leads out of the context"));
+	CHECK(refuses("INCLUDE ../two", "INCLUDE ../two: outside the context"));
+	CHECK(refuses("INCLUDE /two", "INCLUDE /two: outside the context"));
+	CHECK(refuses("INCLUDE two wrong", "INCLUDE takes one word"));
+	CHECK_EQ(parse("FROM x\nINCLUDE loop\n"), -EINVAL);
+	CHECK(strstr(why, "loop:1: INCLUDE loop: more than 64 of them") == why);
+}
+
 TEST(share_is_refused_for_what_it_is)
 {
 	CHECK(refuses("SHARE . /srv", "SHARE: machines have no shared directories yet"));
@@ -231,5 +295,7 @@ TEST_MAIN(T(every_word_becomes_a_step_with_its_line), T(words_are_known_in_eithe
 	  T(an_unknown_word_suggests_the_nearest), T(a_word_of_dockerfiles_says_what_does_the_same),
 	  T(from_comes_first_and_once), T(a_copy_stays_inside_the_context),
 	  T(a_copy_wants_sources_and_an_absolute_target), T(a_package_is_never_an_option_of_apt),
-	  T(values_are_judged_where_they_are_written), T(share_is_refused_for_what_it_is),
+	  T(values_are_judged_where_they_are_written), T(what_is_included_stands_where_it_is_said),
+	  T(a_mistake_in_what_is_included_is_told_with_its_place),
+	  T(an_include_stays_inside_the_context_and_ends), T(share_is_refused_for_what_it_is),
 	  T(a_message_holds_nothing_that_a_terminal_obeys), T(what_is_too_large_is_refused))

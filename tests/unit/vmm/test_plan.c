@@ -16,6 +16,7 @@ static char context[PATH_MAX], out[PATH_MAX + 8], why[CHARMFILE_WHY_BYTES];
 static const char *finish = "finish";
 static struct charmfile cf;
 static struct plan plan;
+static size_t in_base;
 
 static void put(const char *name, const char *text, mode_t mode)
 {
@@ -64,10 +65,13 @@ static void drop_context(void)
 
 static int make(const char *text)
 {
-	const struct plan_of of = { &cf, "Charmfile", context, out, finish };
+	const struct plan_of of = {
+		.cf = &cf, .context = context, .out = out, .finish = finish, .in_base = in_base
+	};
+	const struct charmfile_text in = { .path = "Charmfile", .text = text, .len = strlen(text) };
 	plan_free(&plan);
 	charmfile_free(&cf);
-	CHECK_EQ(charmfile_parse(&cf, "Charmfile", text, strlen(text), why), 0);
+	CHECK_EQ(charmfile_parse(&cf, &in, why), 0);
 	return plan_make(&plan, &of, why);
 }
 
@@ -180,6 +184,24 @@ TEST(a_directory_beside_the_images_name_is_not_it)
 	drop_context();
 }
 
+TEST(what_is_in_the_base_is_not_done)
+{
+	fresh_context();
+	in_base = 2;
+	CHECK_EQ(make("FROM x\nPACKAGES ab\nPACKAGES cd\nRUN a\nPACKAGES ef\n"), 0);
+	CHECK_EQ(plan.nsteps, 2);
+	CHECK_STR(plan.steps[0].step->text, "a");
+	CHECK(!plan_is_empty(&plan));
+	CHECK_EQ(make("FROM x\nPACKAGES ab\nPACKAGES cd\nEXPOSE 80\n"), 0);
+	CHECK(plan_is_empty(&plan));
+	CHECK_EQ(make("FROM x\nPACKAGES ab\nPACKAGES cd\nMEM 2G\n"), 0);
+	CHECK(!plan_is_empty(&plan));
+	CHECK_EQ(make("FROM x\nPACKAGES ab\nPACKAGES cd\nENV A=1\n"), 0);
+	CHECK(!plan_is_empty(&plan));
+	in_base = 0;
+	drop_context();
+}
+
 TEST(how_it_is_finished_is_part_of_the_images_key)
 {
 	char a[PLAN_KEY_TEXT], b[PLAN_KEY_TEXT];
@@ -200,5 +222,5 @@ TEST(how_it_is_finished_is_part_of_the_images_key)
 TEST_MAIN(T(steps_are_what_acts_and_know_what_holds_for_them),
 	  T(a_changed_line_leaves_the_keys_before_it), T(a_copys_key_is_that_of_what_is_copied),
 	  T(a_source_that_is_missing_or_outside_is_told_with_its_line),
-	  T(a_directory_beside_the_images_name_is_not_it),
+	  T(a_directory_beside_the_images_name_is_not_it), T(what_is_in_the_base_is_not_done),
 	  T(how_it_is_finished_is_part_of_the_images_key))
