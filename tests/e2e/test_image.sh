@@ -52,9 +52,37 @@ no_account_has_a_password() {
 	expect "$(in_guest "sudo awk -F: '\$2 !~ /^[!*]/ {print \$1} END {print (NR > 5)}' /etc/shadow")" 1 \
 		"accounts with a password, and then whether any were read"
 }
+# A display that says what name a client connects with; the client is one that knows the cookie that sshd gave to xauth.
+window_appears_on_the_hosts_display() {
+	cat >"$work/window.py" <<'END'
+import os, socket, struct, subprocess
+name = os.environ["DISPLAY"]
+cookie = subprocess.run(["xauth", "list", name], capture_output=True, text=True).stdout.split()
+with socket.create_connection(("localhost", 6000 + int(float(name.split(":")[1])))) as x:
+    x.sendall(struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(cookie[1]), 16))
+    x.sendall(cookie[1].encode().ljust(20, b"\0") + bytes.fromhex(cookie[2]))
+    print(x.recv(100).decode())
+END
+	mkdir -p /tmp/.X11-unix
+	socat UNIX-LISTEN:/tmp/.X11-unix/X77 SYSTEM:'head -c 30 | tail -c 18' 2>/dev/null &
+	eventually 5 [ -S /tmp/.X11-unix/X77 ] && in_guest "cat >window.py" <"$work/window.py" || return
+	DISPLAY=:77 timeout 100 "$charmvm" ssh -X $machine -- python3 window.py >"$work/stdout" 2>"$work/stderr"
+	kill $! 2>/dev/null
+	rm -f /tmp/.X11-unix/X77
+	expect "$(cat "$work/stdout")" MIT-MAGIC-COOKIE-1 "what the display was told" || { cat "$work/stderr"; return 1; }
+}
 token_of_its_notebook_reaches_the_guest() {
 	expect "$(in_guest cat /run/charmvm-notebook/token)" \
 		"$(cat "$XDG_DATA_HOME/charmvm/machines/$machine/notebook-token")" "the token"
+}
+# guest-kit's script for those without systemd 252, beside what systemd has done here.
+systems_without_credentials_are_handed_the_same() {
+	in_guest "sudo /usr/lib/charmvm/credentials /tmp/there && for file in home/charm/.ssh/authorized_keys \
+		etc/ssh/ssh_host_ed25519_key etc/hostname etc/charmvm/code run/charmvm-notebook/token; do
+			sudo cmp /\$file /tmp/there/\$file && cd / && sudo stat -c '%a %U %s %n' \$file && cd /tmp/there && sudo stat -c '%a %U %s %n' \$file
+		done" >"$work/stdout"
+	cat "$work/stdout"
+	expect "$(wc -l <"$work/stdout")" 10 "facts on files" && expect "$(uniq "$work/stdout" | wc -l)" 5 "different ones"
 }
 image_without_a_notebook_says_so() {
 	"$charmvm" open --time 60s >"$work/stdout" 2>"$work/stderr"
@@ -208,8 +236,9 @@ qemu-img create -q -f qcow2 "$work/third.qcow2" 64M
 start --disk "$work/second.raw" --disk "$work/third.qcow2,ro" \
 	--channel "org.example.0=socket:$work/channel"
 run_tests boots_to_a_login_over_ssh banner_says_how_to_log_in_and_which_ports guest_computes_with_numpy \
-	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password \
-	token_of_its_notebook_reaches_the_guest image_without_a_notebook_says_so selftest_imports_what_the_recipe_has \
+	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password window_appears_on_the_hosts_display \
+	token_of_its_notebook_reaches_the_guest systems_without_credentials_are_handed_the_same \
+	image_without_a_notebook_says_so selftest_imports_what_the_recipe_has \
 	open_gives_a_browser_a_page_and_nobody_the_token \
 	selftest_that_fails_says_so_by_its_status packages_are_listed_out_of_the_image both_vcpus_are_there wall_clock_is_right \
 	memory_is_what_was_asked_for disks_have_serials_and_several_queues second_disk_keeps_what_is_written \
