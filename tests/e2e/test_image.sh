@@ -77,10 +77,12 @@ token_of_its_notebook_reaches_the_guest() {
 }
 # guest-kit's script for those without systemd 252, beside what systemd has done here.
 systems_without_credentials_are_handed_the_same() {
-	in_guest "sudo /usr/lib/charmvm/credentials /tmp/there && for file in home/charm/.ssh/authorized_keys \
-		etc/ssh/ssh_host_ed25519_key etc/hostname etc/charmvm/code run/charmvm-notebook/token; do
-			sudo cmp /\$file /tmp/there/\$file && cd / && sudo stat -c '%a %U %s %n' \$file && cd /tmp/there && sudo stat -c '%a %U %s %n' \$file
-		done" >"$work/stdout"
+	in_guest sudo sh >"$work/stdout" <<-'END'
+		/usr/lib/charmvm/credentials /tmp/there
+		for file in home/charm/.ssh/authorized_keys etc/ssh/ssh_host_ed25519_key etc/hostname etc/charmvm/code run/charmvm-notebook/token; do
+			cmp "/$file" "/tmp/there/$file" && cd / && stat -c '%a %U %s %n' "$file" && cd /tmp/there && stat -c '%a %U %s %n' "$file"
+		done
+	END
 	cat "$work/stdout"
 	expect "$(wc -l <"$work/stdout")" 10 "facts on files" && expect "$(uniq "$work/stdout" | wc -l)" 5 "different ones"
 }
