@@ -248,9 +248,11 @@ static enum exit_status open_streams(struct backends *b, const struct machine_co
 		err = record_beside(&b->record, ".console", path);
 		snprintf(b->console_spec, sizeof(b->console_spec), "socket:%s", path);
 	}
-	err = err ? err : chardev_open(b->loop, b->console_spec, quit, &b->console);
+	err = err ? err
+		  : chardev_open(b->loop, b->console_spec, CHARDEV_CONSOLE, quit, &b->console);
 	for (unsigned int i = 0; i < cfg->nchannels && !err; i++)
-		err = chardev_open(b->loop, cfg->channels[i].where, NULL, &b->channels[i]);
+		err = chardev_open(b->loop, cfg->channels[i].where, CHARDEV_CHANNEL, NULL,
+				   &b->channels[i]);
 	return !err ? EXIT_STATUS_OK : err == -EINVAL ? EXIT_STATUS_USAGE : EXIT_STATUS_FILE;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "devices/chardev/file.h"
+#include "devices/chardev/shared.h"
 #include "devices/chardev/socket.h"
 #include "devices/chardev/term.h"
 #include "vmm/base/log.h"
@@ -52,6 +53,18 @@ void chardev_tell_size(struct chardev *c, unsigned int cols, unsigned int rows)
 {
 	if (c->port && c->port->resized)
 		c->port->resized(c->port, cols, rows);
+}
+
+int chardev_join(struct chardev *c, int fd, const struct chardev_join *how)
+{
+	pthread_mutex_t *lock = c->lock;
+	assert(chardev_is_shared(c));
+	if (lock)
+		pthread_mutex_lock(lock);
+	int err = c->ops->join(c, fd, how);
+	if (lock)
+		pthread_mutex_unlock(lock);
+	return err;
 }
 
 /* ---- nowhere ---- */
@@ -99,8 +112,8 @@ static const char *after(const char *spec, const char *prefix)
 	return strncmp(spec, prefix, n) ? NULL : spec + n;
 }
 
-static int open_spec(struct loop *loop, const char *spec, const struct chardev_quit *quit,
-		     struct chardev **out)
+static int open_spec(struct loop *loop, const char *spec, enum chardev_use use,
+		     const struct chardev_quit *quit, struct chardev **out)
 {
 	const char *path;
 	if (!strcmp(spec, "stdio"))
@@ -110,15 +123,16 @@ static int open_spec(struct loop *loop, const char *spec, const struct chardev_q
 	if ((path = after(spec, "file:")) && *path)
 		return chardev_file_open(loop, path, out);
 	if ((path = after(spec, "socket:")) && *path)
-		return socket_open(loop, path, out);
+		return use == CHARDEV_CONSOLE ? shared_open(loop, path, out)
+					      : socket_open(loop, path, out);
 	log_error("console '%s': not known; use stdio, file:PATH, socket:PATH or none", spec);
 	return -EINVAL;
 }
 
-int chardev_open(struct loop *loop, const char *spec, const struct chardev_quit *quit,
-		 struct chardev **out)
+int chardev_open(struct loop *loop, const char *spec, enum chardev_use use,
+		 const struct chardev_quit *quit, struct chardev **out)
 {
-	int err = open_spec(loop, spec, quit, out);
+	int err = open_spec(loop, spec, use, quit, out);
 	if (err == -ENOMEM)
 		log_error("console '%s': out of memory", spec);
 	return err;

@@ -30,11 +30,20 @@ struct chardev_port {
 	void (*resized)(struct chardev_port *p, unsigned int cols, unsigned int rows);
 };
 
+/* How one more joins those who are at the other end. */
+struct chardev_join {
+	bool watch;	 /* to read only, also when the one who writes leaves */
+	bool force;	 /* to write, and whoever does so reads from now on */
+	bool no_history; /* it has seen what was said before */
+};
+
 struct chardev_ops {
 	const char *name;
 	/* Takes up to @len bytes, buffered and written once per loop turn; returns how many fit. */
 	size_t (*write)(struct chardev *c, const uint8_t *buf, size_t len);
 	void (*input_ready)(struct chardev *c);
+	/* One more at the other end, on the connected socket @fd, the callee's own. NULL: none can join. */
+	int (*join)(struct chardev *c, int fd, const struct chardev_join *how);
 	/* chardev.port and chardev.lock have changed; both NULL: nobody listens. May be NULL. */
 	void (*attached)(struct chardev *c);
 	/* Flushes what can be flushed without waiting, restores the terminal, closes. */
@@ -62,6 +71,16 @@ static inline void chardev_input_ready(struct chardev *c)
 	c->ops->input_ready(c);
 }
 
+/* Whether there may be several at the other end. */
+static inline bool chardev_is_shared(const struct chardev *c)
+{
+	return c->ops->join;
+}
+
+/* One more at the other end of a shared stream: the connected socket @fd, taken over. The loop's thread, without the
+ * port's lock. -> 0, or -errno and the client has gone, with a word where it could be told one. */
+int chardev_join(struct chardev *c, int fd, const struct chardev_join *how);
+
 /* ---- opening ---- */
 
 /* The user typed the escape that leaves. Called with the port's lock held: post, do not act. */
@@ -69,6 +88,14 @@ struct chardev_quit {
 	void (*fn)(void *opaque);
 	void *opaque;
 	const char *means; /* for the help: what leaving does; NULL: "the machine ends" */
+	/* The user typed the escape that takes the writing over. NULL: there is nobody to take it from. */
+	void (*force)(void *opaque);
+};
+
+/* Who is at the other end of a socket. */
+enum chardev_use {
+	CHARDEV_CONSOLE, /* people: several see all of it, the latest first, and one writes (shared.h) */
+	CHARDEV_CHANNEL, /* a program: one, and each byte once (socket.h) */
 };
 
 /*
@@ -77,8 +104,8 @@ struct chardev_quit {
  * for the calling thread: before other threads start (term.h). @quit may be NULL, is copied, and
  * matters to stdio only. SIGPIPE is ignored by the program. -> 0, or -errno with one line logged.
  */
-int chardev_open(struct loop *loop, const char *spec, const struct chardev_quit *quit,
-		 struct chardev **out);
+int chardev_open(struct loop *loop, const char *spec, enum chardev_use use,
+		 const struct chardev_quit *quit, struct chardev **out);
 /* Detaches it if need be, flushes, restores the terminal, frees. NULL is fine. */
 void chardev_close(struct chardev *c);
 /* What swallows everything. -> 0, -ENOMEM. */

@@ -69,6 +69,17 @@ static inline uint32_t ring_push(struct ring *r, const uint8_t *p, size_t len)
 	return n;
 }
 
+/* Puts in all of @len bytes, or the last that fit: the oldest inside make way. True: none had to. */
+static inline bool ring_push_latest(struct ring *r, const uint8_t *p, size_t len)
+{
+	size_t skip = len > r->size_bytes ? len - r->size_bytes : 0;
+	size_t keep = len - skip;
+	size_t over = keep > ring_room(r) ? keep - ring_room(r) : 0;
+	ring_drop(r, (uint32_t)over);
+	ring_push(r, p + skip, keep);
+	return !skip && !over;
+}
+
 /* Copies the first @max bytes, or all when there are fewer, and leaves them inside. */
 static inline uint32_t ring_copy(const struct ring *r, uint8_t *p, uint32_t max)
 {

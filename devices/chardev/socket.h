@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A stream on a listening unix socket: one client at a time. */
+/* A stream on a listening unix socket: one client at a time, as a channel needs it. */
 #ifndef CHARDEV_SOCKET_H
 #define CHARDEV_SOCKET_H
 

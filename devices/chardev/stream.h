@@ -73,10 +73,13 @@ struct stream_out {
 	struct loop *loop;
 	int fd; /* -1: nobody takes it; `keep_latest` says what happens to the bytes */
 	enum stream_kind kind;
-	bool keep_latest; /* with no descriptor: keep the last STREAM_OUT_BYTES instead of dropping
+	uint32_t size_bytes; /* of the queue, a power of two; 0: STREAM_OUT_BYTES */
+	bool keep_latest;    /* with no descriptor: keep the latest of that size instead of dropping
 			     all */
 	/* There is room again after stream_out_write() took less than all. */
 	void (*room)(void *opaque);
+	/* All that was queued has been written. May be NULL, may drop the descriptor. */
+	void (*drained)(void *opaque);
 	/* The other end is gone or broken; the writer has let go of the descriptor. May be NULL. */
 	void (*broken)(void *opaque, int err);
 	void *opaque;
@@ -87,7 +90,7 @@ struct stream_out {
 	bool refused; /* somebody waits for room() */
 };
 
-/* Zeroed memory; fill in loop, fd (or -1), kind, keep_latest, room, broken, opaque first. -> 0,
+/* Zeroed memory; fill in loop, fd (or -1), kind and what else is wanted down to opaque first. -> 0,
  * -ENOMEM. */
 int stream_out_init(struct stream_out *out);
 /* Whose lock is taken around flushes from now on; NULL: none. */

@@ -51,7 +51,7 @@ static void breaks(struct stream_out *out, int err)
 
 static void tell_room(struct stream_out *out)
 {
-	if (!out->refused || (out->fd >= 0 && ring_room(&out->ring) < STREAM_OUT_BYTES / 2))
+	if (!out->refused || (out->fd >= 0 && ring_room(&out->ring) < out->ring.size_bytes / 2))
 		return;
 	out->refused = false;
 	if (out->room)
@@ -77,6 +77,8 @@ void stream_out_flush(struct stream_out *out)
 	if (!ring_used(&out->ring))
 		watch(out, 0);
 	tell_room(out);
+	if (out->fd >= 0 && !ring_used(&out->ring) && out->drained)
+		out->drained(out->opaque);
 }
 
 static void on_event(void *opaque, uint32_t events)
@@ -95,11 +97,12 @@ static void on_flush(void *opaque)
 
 int stream_out_init(struct stream_out *out)
 {
-	uint8_t *buf = malloc(STREAM_OUT_BYTES);
+	uint32_t size_bytes = out->size_bytes ? out->size_bytes : STREAM_OUT_BYTES;
+	uint8_t *buf = malloc(size_bytes);
 	if (!buf)
 		return -ENOMEM;
 	int fd = out->fd;
-	ring_init(&out->ring, buf, STREAM_OUT_BYTES);
+	ring_init(&out->ring, buf, size_bytes);
 	out->refused = false;
 	out->src = (struct loop_fd){ .fn = on_event, .opaque = out };
 	out->flush = (struct loop_task){ .fn = on_flush, .opaque = out };
@@ -142,21 +145,13 @@ void stream_out_drop_fd(struct stream_out *out)
 		loop_task_post(out->loop, &out->flush);
 }
 
-/* With nobody there: the oldest bytes make way. */
-static size_t keep_latest(struct stream_out *out, const uint8_t *buf, size_t len)
-{
-	size_t skip = len > STREAM_OUT_BYTES ? len - STREAM_OUT_BYTES : 0;
-	size_t keep = len - skip;
-	if (keep > ring_room(&out->ring))
-		ring_drop(&out->ring, (uint32_t)(keep - ring_room(&out->ring)));
-	ring_push(&out->ring, buf + skip, keep);
-	return len;
-}
-
 size_t stream_out_write(struct stream_out *out, const uint8_t *buf, size_t len)
 {
-	if (out->fd < 0)
-		return out->keep_latest ? keep_latest(out, buf, len) : len;
+	if (out->fd < 0) {
+		if (out->keep_latest)
+			ring_push_latest(&out->ring, buf, len);
+		return len;
+	}
 	bool idle = !ring_used(&out->ring);
 	size_t n = ring_push(&out->ring, buf, len);
 	if (n < len)

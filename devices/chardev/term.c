@@ -54,6 +54,7 @@ struct term {
 };
 
 #define HELP_BEFORE "\r\nCtrl-] then\r\n  .       leave: "
+#define HELP_FORCE  "\r\n  f       write here; whoever did reads from now on"
 #define HELP_BEHIND "\r\n  ?       this help\r\n  Ctrl-]  send one Ctrl-] to the guest\r\n"
 
 static struct term *term_of(struct chardev *c)
@@ -87,6 +88,8 @@ static void help(struct term *t)
 {
 	say(t, HELP_BEFORE);
 	say(t, t->quit.means ? t->quit.means : "the machine ends");
+	if (t->quit.force)
+		say(t, HELP_FORCE);
 	say(t, HELP_BEHIND);
 }
 
@@ -98,6 +101,13 @@ static void command(struct term *t, uint8_t key)
 	case '.':
 		if (t->quit.fn)
 			t->quit.fn(t->quit.opaque);
+		break;
+	case 'f':
+		if (t->quit.force) {
+			t->quit.force(t->quit.opaque);
+			break;
+		}
+		help(t);
 		break;
 	default: help(t); break;
 	}

@@ -3,7 +3,7 @@
  * The terminal, or whatever standard input and output are, as a stream.
  *
  * On a terminal: raw mode, given back on every way out (term_raw.h), over stops and in the
- * background too; the escape Ctrl-] then `.` leaves, `?` helps, Ctrl-] sends one Ctrl-]. Input from
+ * background too; the escape Ctrl-] then `.` leaves, `f` takes the writing over where it is shared, `?` helps, Ctrl-] sends one Ctrl-]. Input from
  * a pipe or a file goes to the guest as it is, and its end ends the input and nothing else.
  */
 #ifndef CHARDEV_TERM_H

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# seconds: 600
 # A running machine is seen, asked and stopped from another terminal. A tiny guest, on real KVM.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -134,6 +135,28 @@ machine_in_the_background_has_a_console_and_a_log() {
 	"$charmvm" console vm 2>"$work/log"
 	expect $? 8 "exit status for the console of a machine that has ended"
 }
+
+# One writes, late-comers get what was said, one takes over; and all of them stay over a revert.
+console_is_shared() {
+	trap '"$charmvm" stop vm --now 2>/dev/null' EXIT
+	qemu-img create -q -f qcow2 "$work/c.qcow2" 64M && mkfifo "$work/keys"
+	"$charmvm" --name vm --kernel "$kernels/cloud-6.1/vmlinux" --initrd "$tiny_initrd" --mem 96M --net none \
+		--append "console=ttyS0 quiet panic=1 tiny.do=echo" --disk "$work/c.qcow2" --detach >/dev/null 2>"$work/log" || return
+	exec 3<>"$work/keys"
+	"$charmvm" console vm <&3 >"$work/console" 2>&1 &
+	eventually 100 has_booted 1 && sleep 1 && echo one >&3 && eventually 20 grep -aq 'got: one' "$work/console" || return
+	"$charmvm" console vm --watch </dev/null >"$work/watch" 2>&1 &
+	eventually 20 grep -aq 'reads only' "$work/watch" && grep -aq 'got: one' "$work/watch" || return
+	"$charmvm" snapshot save fresh || return
+	echo two >&3 && eventually 20 grep -aq 'got: two' "$work/watch" || return
+	"$charmvm" snapshot revert fresh || return
+	echo three >&3 && eventually 20 grep -aq 'got: three' "$work/watch" && grep -aq 'got: three' "$work/console" || return
+	echo four | "$charmvm" console vm --force >"$work/third" 2>&1 &
+	eventually 20 grep -aq 'got: four' "$work/console" && grep -aq 'has taken over' "$work/console" &&
+		grep -aq 'got: three' "$work/third" || { cat "$work/third"; return 1; }
+	echo five >&3 && eventually 20 grep -aq 'another client writes here' "$work/console" || return
+	! grep -aq 'got: five' "$work/watch" && "$charmvm" stop vm --now && wait
+}
 suspended_machine_goes_on_at_its_next_start() {
 	# From the image itself: a boot sector is not needed by a machine that never boots.
 	local image=$work/vm.qcow2 round
@@ -197,7 +220,7 @@ hostile_clients_do_no_harm() {
 }
 
 run_tests machine_is_seen_asked_and_stopped machine_that_is_starting_is_waited_for machine_in_the_background_has_a_console_and_a_log \
-	console_that_is_elsewhere_is_said suspended_machine_goes_on_at_its_next_start ports_come_and_go_while_it_runs \
+	console_is_shared console_that_is_elsewhere_is_said suspended_machine_goes_on_at_its_next_start ports_come_and_go_while_it_runs \
 	guest_that_does_not_listen_is_stopped_after_the_time \
 	paused_machine_stands_still_until_it_is_resumed snapshots_are_saved_told_reverted_to_renamed_and_deleted \
 	reset_boots_again killed_machine_leaves_its_name_free hostile_clients_do_no_harm

@@ -6,6 +6,7 @@
 
 const struct control_verb control_verbs[] = {
 	{ "agent", verb_agent },
+	{ "console", verb_console },
 	{ "events", verb_events },
 	{ "forward-add", verb_forward_add },
 	{ "forward-remove", verb_forward_remove },

@@ -21,6 +21,9 @@ void verb_forward_remove(struct control_call *call, const json_t *request);
 /* control_verbs_agent.c */
 void verb_agent(struct control_call *call, const json_t *request);
 
+/* control_verbs_console.c */
+void verb_console(struct control_call *call, const json_t *request);
+
 /* control_verbs_event.c */
 void verb_events(struct control_call *call, const json_t *request);
 

@@ -38,7 +38,7 @@ static struct chardev *open_file(const char *name)
 {
 	struct chardev *c = NULL;
 	snprintf(spec, sizeof(spec), "file:%s/%s", dir, name);
-	CHECK_EQ(chardev_open(loop, spec, NULL, &c), 0);
+	CHECK_EQ(chardev_open(loop, spec, CHARDEV_CHANNEL, NULL, &c), 0);
 	chardev_attach(c, &port.base, &port.lock);
 	return c;
 }
@@ -92,7 +92,7 @@ TEST(full_disk_drops_output_and_does_not_stop_the_port)
 	struct chardev *c = NULL;
 	setup();
 	strcpy(spec, "file:/dev/full");
-	CHECK_EQ(chardev_open(loop, spec, NULL, &c), 0);
+	CHECK_EQ(chardev_open(loop, spec, CHARDEV_CHANNEL, NULL, &c), 0);
 	chardev_attach(c, &port.base, &port.lock);
 	put(c, "lost");
 	run_for_ms(loop, 5);
@@ -109,11 +109,11 @@ TEST(file_that_cannot_be_opened_is_an_error)
 {
 	struct chardev *c = NULL;
 	setup();
-	CHECK_EQ(chardev_open(loop, "file:/", NULL, &c), -EISDIR);
-	CHECK_EQ(chardev_open(loop, "file:/nonexistent/x", NULL, &c), -ENOENT);
+	CHECK_EQ(chardev_open(loop, "file:/", CHARDEV_CHANNEL, NULL, &c), -EISDIR);
+	CHECK_EQ(chardev_open(loop, "file:/nonexistent/x", CHARDEV_CHANNEL, NULL, &c), -ENOENT);
 	snprintf(spec, sizeof(spec), "file:%s/fifo", dir);
 	CHECK_EQ(mkfifo(path_of(spec), 0600), 0);
-	CHECK_EQ(chardev_open(loop, spec, NULL, &c), -ENXIO);
+	CHECK_EQ(chardev_open(loop, spec, CHARDEV_CHANNEL, NULL, &c), -ENXIO);
 	CHECK(!c);
 	teardown();
 }
@@ -124,7 +124,7 @@ TEST(unknown_names_are_refused)
 	struct chardev *c = NULL;
 	setup();
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		CHECK_EQ(chardev_open(loop, bad[i], NULL, &c), -EINVAL);
+		CHECK_EQ(chardev_open(loop, bad[i], CHARDEV_CHANNEL, NULL, &c), -EINVAL);
 	CHECK(!c);
 	strcpy(spec, "file:/nonexistent/x");
 	teardown();
@@ -135,7 +135,7 @@ TEST(none_swallows_everything)
 	struct chardev *c = NULL;
 	static uint8_t big[200000];
 	setup();
-	CHECK_EQ(chardev_open(loop, "none", NULL, &c), 0);
+	CHECK_EQ(chardev_open(loop, "none", CHARDEV_CHANNEL, NULL, &c), 0);
 	chardev_attach(c, &port.base, &port.lock);
 	CHECK_EQ(chardev_write(c, big, sizeof(big)), sizeof(big));
 	chardev_input_ready(c);
