@@ -184,12 +184,12 @@ soak: deps-build-test
 	@$(MAKE) --no-print-directory MODE=asan tests
 	@tests/block/soak.sh $(or $(SOAK_SECONDS),600)
 
+MAN_PAGES := $(wildcard vmm/*.[157]) tools/image/charmvm-image.1 vmm/build/Charmfile.5
 install: all
 	install -D -m 755 $(BUILD)/charmvm $(DESTDIR)$(prefix)/bin/charmvm
-	install -D -m 644 vmm/charmvm.1 $(DESTDIR)$(prefix)/share/man/man1/charmvm.1
-	install -D -m 644 tools/image/charmvm-image.1 $(DESTDIR)$(prefix)/share/man/man1/charmvm-image.1
-	install -D -m 644 vmm/build/Charmfile.5 $(DESTDIR)$(prefix)/share/man/man5/Charmfile.5
-	install -D -m 644 vmm/charmvm-protocol.7 $(DESTDIR)$(prefix)/share/man/man7/charmvm-protocol.7
+	for page in $(MAN_PAGES); do \
+		install -D -m 644 $$page $(DESTDIR)$(prefix)/share/man/man$${page##*.}/$${page##*/} || exit; \
+	done
 	install -D -m 644 vmm/tutorial.md $(DESTDIR)$(prefix)/share/doc/charmvm/tutorial.md
 	install -D -m 644 tools/completion/charmvm.bash $(DESTDIR)$(prefix)/share/bash-completion/completions/charmvm
 	install -D -m 644 tools/completion/_charmvm $(DESTDIR)$(prefix)/share/zsh/site-functions/_charmvm

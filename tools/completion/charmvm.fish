@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# fish completion for charmvm.
+# fish completion for charmvm. Commands, verbs and options are asked of the program's --help, machines and snapshots of the
+# program itself: nothing here has to be kept up with them.
+
 function __charmvm_machines
 	set -l run /tmp/charmvm-(id -u)
 	set -q XDG_RUNTIME_DIR; and set run $XDG_RUNTIME_DIR/charmvm
@@ -7,92 +9,106 @@ function __charmvm_machines
 		basename $record .json
 	end
 end
-# Of the only machine there is.
+
+# Of the image that the command line names, or else of the only machine there is.
 function __charmvm_snapshots
-	charmvm snapshot list --json 2>/dev/null | string replace -rf '^ *"name": "(.*)",?$' '$1'
+	set -l words (commandline -opc)
+	set -l image
+	for i in (seq (count $words))
+		if contains -- $words[$i] --image -i; and test $i -lt (count $words)
+			set image --image $words[(math $i + 1)]
+		else if string match -q -- '*.qcow2' $words[$i]; and test -z "$image"
+			set image --image $words[$i]
+		end
+	end
+	charmvm snapshot list --json $image 2>/dev/null | string replace -rf '^ *"name": "(.*)",?$' '$1'
 end
-complete -c charmvm -f -n __fish_use_subcommand -a ssh -d 'Log in to a running machine'
-complete -c charmvm -f -n __fish_use_subcommand -a ssh-config -d 'Print how ssh, scp and rsync reach a machine'
-complete -c charmvm -f -n __fish_use_subcommand -a 'ls ps' -d 'List the running machines'
-complete -c charmvm -n __fish_use_subcommand -a rename -d 'Give a machine another name'
-complete -c charmvm -n __fish_use_subcommand -a build -d 'Build an image from a Charmfile'
-complete -c charmvm -n '__fish_seen_subcommand_from build' -l file -r -d 'The recipe'
-complete -c charmvm -n '__fish_seen_subcommand_from build' -s o -l output -r -d 'The image to make'
-complete -c charmvm -n '__fish_seen_subcommand_from build' -l cached -d 'Keep the recipe\'s image in the cache'
-complete -c charmvm -n '__fish_seen_subcommand_from build' -l no-cache -d 'Do every step anew'
-complete -c charmvm -n '__fish_seen_subcommand_from build' -l debug -d 'Leave the machine when a step fails'
-complete -c charmvm -n '__fish_seen_subcommand_from build' -l size -x -d 'How large its disk is'
-complete -c charmvm -n '__fish_seen_subcommand_from build' -l time -x -d 'How long a step may take'
-complete -c charmvm -n __fish_use_subcommand -a clone -d 'Make another machine like one'
-complete -c charmvm -n __fish_use_subcommand -a destroy -d 'Delete a machine for good'
-complete -c charmvm -n '__fish_seen_subcommand_from destroy' -a '(__charmvm_machines)'
-complete -c charmvm -n '__fish_seen_subcommand_from destroy' -s y -l yes -d 'Do not ask'
-complete -c charmvm -f -n __fish_use_subcommand -a doctor -d 'Look whether this host can run machines'
-complete -c charmvm -f -n __fish_use_subcommand -a version -d 'Print the version'
-complete -c charmvm -f -n __fish_use_subcommand -a 'info status' -d 'Tell how a running machine is'
-complete -c charmvm -f -n __fish_use_subcommand -a ports -d 'List the ports of a running machine'
-complete -c charmvm -f -n __fish_use_subcommand -a fork -d 'Start machines from a snapshot'
-complete -c charmvm -f -n __fish_use_subcommand -a forward -d 'Add and remove ports of a running machine'
-complete -c charmvm -n __fish_use_subcommand -a import -d 'Make a machine of a box, an OVA or a disk'
-complete -c charmvm -n '__fish_seen_subcommand_from import' -s o -l output -r -d 'The image to be made'
-complete -c charmvm -n '__fish_seen_subcommand_from import' -l login -x -d 'Who logs in'
-complete -c charmvm -n __fish_use_subcommand -a 'up start' -d 'Boot an image'
-complete -c charmvm -f -n __fish_use_subcommand -a open -d 'Print the URL of a notebook'
-complete -c charmvm -f -n __fish_use_subcommand -a selftest -d 'Test a running machine'
-complete -c charmvm -f -n '__fish_seen_subcommand_from selftest' -a 'fast notebook slow'
-complete -c charmvm -f -n '__fish_seen_subcommand_from open' -l no-browser -d 'Print the URL only'
-complete -c charmvm -f -n __fish_use_subcommand -a console -d 'The console of a machine in the background'
-complete -c charmvm -f -n __fish_use_subcommand -a events -d 'What happens to a running machine'
-complete -c charmvm -f -n __fish_use_subcommand -a logs -d 'The messages of a machine in the background'
-complete -c charmvm -f -n __fish_use_subcommand -a pause -d 'Hold a running machine still'
-complete -c charmvm -f -n __fish_use_subcommand -a resume -d 'Let a paused machine go on'
-complete -c charmvm -f -n __fish_use_subcommand -a reboot -d 'Shut down and boot again'
-complete -c charmvm -f -n __fish_use_subcommand -a reset -d 'Press the reset button'
-complete -c charmvm -f -n __fish_use_subcommand -a stop -d 'Power down a running machine'
-complete -c charmvm -f -n __fish_use_subcommand -a suspend -d 'Save a machine and end it'
-complete -c charmvm -f -n __fish_use_subcommand -a snapshot -d 'Save, list and revert to snapshots'
-complete -c charmvm -f -n __fish_use_subcommand -a exec -d 'Run a command in a running machine'
-complete -c charmvm -f -n __fish_use_subcommand -a cp -d 'Copy files into a machine or out of it'
-complete -c charmvm -f -n __fish_use_subcommand -a wait -d 'Wait until a machine is ready'
-complete -c charmvm -f -n __fish_use_subcommand -a run -d 'Run a command in a machine of its own'
-complete -c charmvm -f -n '__fish_seen_subcommand_from console events exec info logs open selftest ssh ssh-config status ports pause resume reboot reset stop suspend wait' -a '(__charmvm_machines)'
-complete -c charmvm -f -n '__fish_seen_subcommand_from forward' -a 'add list remove'
-complete -c charmvm -n '__fish_seen_subcommand_from snapshot' -a 'delete export list rename revert save show tree'
-complete -c charmvm -n '__fish_seen_subcommand_from revert delete rename show export' -a '(__charmvm_snapshots)'
-complete -c charmvm -f -n '__fish_seen_subcommand_from stop reboot' -l time -x -d 'Seconds that the guest has'
-complete -c charmvm -f -n '__fish_seen_subcommand_from ssh' -s X -l x11 -d 'Show its windows on this display'
-complete -c charmvm -f -n '__fish_seen_subcommand_from stop' -l now -d 'Do not ask the guest'
-complete -c charmvm -f -n '__fish_seen_subcommand_from ls ps info open selftest status ports snapshot ssh-config doctor version' -l json -d 'Print JSON'
-complete -c charmvm -f -n '__fish_seen_subcommand_from save' -l note -x -d 'A word on the snapshot'
-complete -c charmvm -f -n __fish_use_subcommand -a image -d 'Create, inspect and convert disk images'
-complete -c charmvm -n '__fish_seen_subcommand_from image' -a 'bench check commit compare convert create info io map packages rebase resize snapshot trim'
-complete -c charmvm -s i -l image -r -d 'Disk of the machine'
-complete -c charmvm -s m -l mem -x -d 'Memory, such as 2G'
-complete -c charmvm -s c -l cpus -x -d 'vCPUs, 1 to 64'
-complete -c charmvm -l cpu -x -a 'host baseline v3' -d 'What processor the guest sees'
-complete -c charmvm -s n -l name -x -d 'Name of the machine'
-complete -c charmvm -s d -l disk -r -d 'One more disk'
-complete -c charmvm -l from -x -d 'Snapshot to start from'
-complete -c charmvm -l throw-away -d 'Leave the image alone'
-complete -c charmvm -l discard -d 'Drop what no snapshot has'
-complete -c charmvm -s k -l kernel -r -d 'Kernel to boot'
-complete -c charmvm -l initrd -r -d 'Initial RAM disk'
-complete -c charmvm -s a -l append -x -d 'Kernel command line'
-complete -c charmvm -s f -l forward -x -d 'Port to forward'
-complete -c charmvm -l code -x -d 'Two digits of the ports'
-complete -c charmvm -l host-loopback -x -a all -d 'Port of the host for the guest'
-complete -c charmvm -l net -x -a 'user none' -d 'Kind of network'
-complete -c charmvm -l pcap -r -d 'Capture file'
-complete -c charmvm -l console -x -a 'stdio none file: socket:' -d 'Where the console is'
-complete -c charmvm -l channel -x -d 'Stream to the guest'
-complete -c charmvm -l agent -x -a 'on off' -d 'Port of the agent in the guest'
-complete -c charmvm -l cloud-init -x -a 'auto on off' -d 'Disk for cloud-init in the guest'
-complete -c charmvm -l cdrom -r -d 'ISO image in a CD-ROM drive'
-complete -c charmvm -l firmware -x -a 'auto bios none' -d 'What starts the guest'
-complete -c charmvm -l on-disk-error -x -a 'stop report' -d 'What a failing disk does'
-complete -c charmvm -l allow-backing -r -d 'Backing file to allow'
-complete -c charmvm -l detach -d 'Run in the background'
-complete -c charmvm -l no-wait -d 'Do not wait for SSH'
-complete -c charmvm -s v -l verbose -d 'Say what is done'
-complete -c charmvm -s V -l version -d 'Print the version'
-complete -c charmvm -s h -l help -d 'Print the options'
+
+# COMMAND [VERB]: its options, each with what it does; one whose name is long has that on the next line.
+function __charmvm_options
+	charmvm $argv --help 2>/dev/null | string replace -rf '^  (?:-., |    )(--[a-z0-9-]+)(?: \S+)? *(.*)$' '$1\t$2'
+end
+function __charmvm_names
+	charmvm $argv --help 2>/dev/null | sed -nE '/^(Commands|Verbs):$/,/^$/s/^  ([a-z-]+) +(.*)/\1\t\2/p'
+end
+
+function __charmvm_operands
+	switch "$argv"
+		case 'snapshot list' 'snapshot save' 'snapshot tree'
+			__charmvm_machines
+		case 'snapshot *'
+			if test (count (commandline -opc)) = 3
+				__charmvm_snapshots
+			else
+				__charmvm_machines
+				test "$argv" = 'snapshot export'; and __fish_complete_path (commandline -ct)
+			end
+		case 'image*' import up start build run
+			__fish_complete_path (commandline -ct)
+		case clone rename destroy cp
+			__charmvm_machines
+			__fish_complete_path (commandline -ct)
+		case selftest
+			printf '%s\n' fast notebook slow
+			__charmvm_machines
+		case wait
+			printf '%s\n' agent ssh port:
+			__charmvm_machines
+		case doctor ls ps version ''
+		case '*'
+			__charmvm_machines
+	end
+end
+
+# The value of an option, where something is known of it.
+function __charmvm_value
+	switch "$argv"
+		case --image -i --disk -d --kernel -k --initrd --allow-backing --pcap --cdrom --output -o --file --keep --user-data
+			__fish_complete_path (commandline -ct)
+		case --from
+			__charmvm_snapshots
+		case --on-disk-error
+			printf '%s\n' stop report
+		case --firmware
+			printf '%s\n' auto bios none
+		case --cpu
+			printf '%s\n' host baseline v3
+		case --net
+			printf '%s\n' user none
+		case --agent
+			printf '%s\n' on off
+		case --cloud-init
+			printf '%s\n' auto on off
+		case --expose
+			printf '%s\n' free ssh notebook
+		case --console
+			printf '%s\n' stdio none file: socket:
+		case '*'
+			return 1
+	end
+end
+
+function __charmvm_complete
+	set -l words (commandline -opc)
+	set -l path
+	if test (count $words) -gt 1
+		__charmvm_value $words[-1]; and return
+		string match -q -- '-*' $words[2]; or set path $words[2]
+	end
+	if test (count $path) = 1
+		set -l verbs (__charmvm_names $path)
+		if test -n "$verbs"; and test (count $words) = 2
+			printf '%s\n' $verbs
+			return
+		end
+		test -n "$verbs"; and set -a path $words[3]
+	end
+	if string match -q -- '-*' (commandline -ct)
+		__charmvm_options $path
+	else if test (count $words) = 1
+		__charmvm_names
+	else
+		__charmvm_operands $path
+	end
+end
+complete -c charmvm -f -a '(__charmvm_complete)'

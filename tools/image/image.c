@@ -41,7 +41,7 @@ static int print_verbs(void)
 {
 	printf("Usage: charmvm image VERB [OPTION...] FILE...\n\nVerbs:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		printf("  %-10s %s\n", verbs[i].name, verbs[i].about);
+		options_help_verb(verbs[i].name, verbs[i].about);
 	printf("\ncharmvm image VERB --help tells a verb's options.\n");
 	return 0;
 }

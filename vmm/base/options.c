@@ -205,6 +205,13 @@ void options_help(const struct command_spec *cmd)
 	printf("  -h, --help%*s this text\n", HELP_COLUMN - 12, "");
 }
 
+void options_help_verb(const char *name, const char *about)
+{
+	const char *end = strstr(about, ". ");
+	int len = end ? (int)(end - about) : (int)strcspn(about, ".");
+	printf("  %-11s %.*s\n", name, len, about);
+}
+
 int options_parse_uint(const char *s, uint64_t min, uint64_t max, uint64_t *v)
 {
 	char *end;

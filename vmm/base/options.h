@@ -42,6 +42,9 @@ int options_parse_noting(const struct command_spec *cmd, void *cfg, int argc, ch
 /* The help text, on standard output. */
 void options_help(const struct command_spec *cmd);
 
+/* One line of a list of commands or verbs: its name, and the first sentence of @about. On standard output. */
+void options_help_verb(const char *name, const char *about);
+
 /* The name of @names (NULL-terminated) that is nearest to @word, or NULL when none is near. */
 const char *options_nearest(const char *word, const char *const *names);
 

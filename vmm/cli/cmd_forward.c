@@ -111,19 +111,35 @@ static int forward_remove(int argc, char **argv)
 	return ask(&w, "forward-remove", json_pack("{s:b, s:i}", "udp", udp, "port", (int)port));
 }
 
+static const struct {
+	const char *name;
+	int (*fn)(int argc, char **argv);
+	const char *about;
+} verbs[] = {
+	{ "add", forward_add, "make a port of this host lead to a running machine" },
+	{ "list", cmd_ports, "list the ports of this host that lead to one" },
+	{ "remove", forward_remove, "close a port of this host" },
+};
+
+static void help(FILE *out)
+{
+	fprintf(out, "Usage: charmvm forward add [VM] [tcp:|udp:][ADDR:]PORT:GUESTPORT\n"
+		     "       charmvm forward remove [VM] [tcp:|udp:]PORT\n"
+		     "       charmvm forward list [VM] [--json]\n");
+	if (out != stdout)
+		return;
+	printf("\nVerbs:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		options_help_verb(verbs[i].name, verbs[i].about);
+}
+
 int cmd_forward(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
-	if (!strcmp(verb, "add"))
-		return forward_add(argc - 1, argv + 1);
-	if (!strcmp(verb, "remove"))
-		return forward_remove(argc - 1, argv + 1);
-	if (!strcmp(verb, "list"))
-		return cmd_ports(argc - 1, argv + 1);
-	bool help = !strcmp(verb, "--help") || !strcmp(verb, "-h");
-	fprintf(help ? stdout : stderr,
-		"Usage: charmvm forward add [VM] [tcp:|udp:][ADDR:]PORT:GUESTPORT\n"
-		"       charmvm forward remove [VM] [tcp:|udp:]PORT\n"
-		"       charmvm forward list [VM] [--json]\n");
-	return help ? EXIT_STATUS_OK : EXIT_STATUS_USAGE;
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (!strcmp(verb, verbs[i].name))
+			return verbs[i].fn(argc - 1, argv + 1);
+	bool asked = !strcmp(verb, "--help") || !strcmp(verb, "-h");
+	help(asked ? stdout : stderr);
+	return asked ? EXIT_STATUS_OK : EXIT_STATUS_USAGE;
 }

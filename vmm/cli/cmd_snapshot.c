@@ -137,7 +137,7 @@ static enum exit_status do_export(const struct snapshot_args *a)
 {
 	char *image = NULL;
 	if (!a->image) {
-		enum exit_status status = snapshot_online_image(a, &image);
+		enum exit_status status = snapshot_online_files(a, &image, NULL);
 		if (status)
 			return status;
 	}
@@ -241,6 +241,12 @@ static void help(FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		fprintf(out, "%s %s\n", i ? "      " : "Usage:", verbs[i].usage);
+	if (out != stdout)
+		return;
+	printf("\nVerbs:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		options_help_verb(verbs[i].name, verbs[i].about);
+	printf("\ncharmvm snapshot VERB --help tells a verb's options.\n");
 }
 
 int cmd_snapshot(int argc, char **argv)

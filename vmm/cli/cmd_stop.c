@@ -37,12 +37,13 @@ static int set_time(void *cfg, const char *value)
 }
 
 static const struct option_spec options[] = {
-	{ "now", 0, NULL, "do not ask the guest; disks are flushed all the same", set_now },
+	{ "force", 'f', NULL, "do not ask the guest; disks are flushed all the same", set_now },
+	{ "now", 0, NULL, "the same", set_now },
 	{ "time", 't', "SECONDS", "how long the guest has to power down [60]", set_time },
 };
 
 static const struct command_spec command = {
-	.usage = "charmvm stop [VM] [--time SECONDS] [--now]",
+	.usage = "charmvm stop [VM] [--time SECONDS] [--force]",
 	.about = "Presses the power button of a running machine, waits until it has ended, and "
 		 "stops "
 		 "it when its guest does not listen.",

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* charmvm up IMAGE|NAME: charmvm --image, with the image as a word, and made first where it is a recipe's. */
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,14 +11,33 @@
 #include "vmm/cli/commands.h"
 #include "vmm/cli/guest_kit.h"
 #include "vmm/cli/machine_files.h"
+#include "vmm/config_options.h"
 #include "vmm/exit_status.h"
 
-static const char usage[] =
-	"Usage: charmvm up IMAGE|NAME [--detach] [OPTION...]\n\n"
-	"Boots IMAGE, or NAME.qcow2 of this directory, which is made first where it is not there\n"
-	"and NAME is a recipe of the guest kit, such as charmed311. The options are those of\n"
-	"charmvm (charmvm --help); with --detach it runs in the background, and the command\n"
-	"returns when SSH answers.\n";
+static int help(bool asked)
+{
+	static const struct command_spec command = {
+		.usage = "charmvm up IMAGE|NAME [OPTION...]",
+		.about = "Boots IMAGE, or NAME.qcow2 of this directory, which is made first where "
+			 "it "
+			 "is not there\nand NAME is a recipe of the guest kit, such as charmed311. "
+			 "With "
+			 "--detach it runs in the\nbackground, and the command returns when SSH "
+			 "answers.",
+		.options = config_options,
+		.noptions = CONFIG_OPTIONS,
+	};
+	if (asked)
+		options_help(&command);
+	else
+		log_error("up: which machine? charmvm up IMAGE|NAME; see charmvm up --help");
+	return asked ? EXIT_STATUS_OK : EXIT_STATUS_USAGE;
+}
+
+static bool is_help(const char *word)
+{
+	return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
 
 /* A recipe's name, and nothing that would lead out of where recipes are. */
 static bool may_be_recipe(const char *word)
@@ -60,11 +78,10 @@ static enum exit_status make_image(const char *word)
 int cmd_up(int argc, char **argv)
 {
 	char path[PATH_MAX], image[] = "--image";
-	if (argc < 2 || argv[1][0] == '-') {
-		bool asked = argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
-		fputs(usage, asked ? stdout : stderr);
-		return asked ? EXIT_STATUS_OK : EXIT_STATUS_USAGE;
-	}
+	if (argc < 2 || argv[1][0] == '-')
+		return help(argc > 1 && is_help(argv[1]));
+	if (argc == 3 && is_help(argv[2]))
+		return help(true);
 	enum exit_status made = make_image(argv[1]);
 	if (made)
 		return (int)made;
