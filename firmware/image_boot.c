@@ -287,10 +287,10 @@ static int make_cmdline(struct search *s, const struct image_boot_config *cfg,
 }
 
 /* The folder is looked for first: it is in a short one, and most images do not have it. */
-static bool has_cloud_init(const struct search *s)
+static bool has_cloud_init(const struct image_fs *im)
 {
-	for (unsigned int i = 0; i < s->im.n; i++) {
-		struct extfs *fs = s->im.fss[i].fs;
+	for (unsigned int i = 0; i < im->n; i++) {
+		struct extfs *fs = im->fss[i].fs;
 		if (extfs_is_dir(fs, "/etc/cloud") &&
 		    extfs_is_file(fs, "/usr/bin/cloud-init", true))
 			return !extfs_is_file(fs, "/etc/cloud/cloud-init.disabled", false);
@@ -298,12 +298,22 @@ static bool has_cloud_init(const struct search *s)
 	return false;
 }
 
+bool image_boot_has_cloud_init(struct blk_node *disk)
+{
+	struct image_fs im;
+	if (image_fs_open(&im, disk, true))
+		return false;
+	bool has = has_cloud_init(&im);
+	image_fs_close(&im);
+	return has;
+}
+
 int image_boot_find(struct blk_node *disk, const struct image_boot_config *cfg,
 		    struct image_boot *out)
 {
 	struct search s = { .err = 0 };
 	*out = (struct image_boot){ .cmdline = "" };
-	int err = image_fs_open(&s.im, disk);
+	int err = image_fs_open(&s.im, disk, false);
 	if (err)
 		return err;
 	err = find(&s, out);
@@ -313,7 +323,7 @@ int image_boot_find(struct blk_node *disk, const struct image_boot_config *cfg,
 		err = make_cmdline(&s, cfg, out);
 	if (!err) {
 		describe(&s, out);
-		out->cloud_init = has_cloud_init(&s);
+		out->cloud_init = has_cloud_init(&s.im);
 	} else {
 		image_boot_release(out);
 	}

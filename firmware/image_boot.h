@@ -57,4 +57,7 @@ int image_boot_find(struct blk_node *disk, const struct image_boot_config *cfg,
 /* Of a zeroed or released one too. */
 void image_boot_release(struct image_boot *b);
 
+/* image_boot.cloud_init for an image that is started in another way. Nothing is logged. */
+bool image_boot_has_cloud_init(struct blk_node *disk);
+
 #endif

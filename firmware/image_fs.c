@@ -15,13 +15,15 @@
 #include "devices/block/block.h"
 #include "vmm/base/log.h"
 
-static int open_one(struct image_fs *im, const struct partition *p)
+static int open_one(struct image_fs *im, const struct partition *p, bool quiet)
 {
 	struct extfs *fs;
 	int err = extfs_open(im->disk, p->off, p->len, &fs);
 	if (err == -ENOMEM || err == -ENOENT)
 		return err;
 	if (err == -ENODEV)
+		return 0;
+	if (err && quiet)
 		return 0;
 	if (err) {
 		log_warn("%s: the file system on partition %u is left out: %s", blk_name(im->disk),
@@ -33,16 +35,28 @@ static int open_one(struct image_fs *im, const struct partition *p)
 	return 0;
 }
 
-int image_fs_open(struct image_fs *im, struct blk_node *disk)
+static void complain(const struct image_fs *im, int err)
+{
+	if (im->table.endless)
+		log_warn("%s: the chain of logical partitions has no end", blk_name(im->disk));
+	if (err == -EINVAL)
+		log_error(
+			"%s: both copies of its GPT are damaged; repair it (sgdisk -v), or name a "
+			"kernel with --kernel",
+			blk_name(im->disk));
+	else if (err && err != -ENOENT) /* which was told */
+		log_error("%s: cannot be read for a kernel: %s", blk_name(im->disk),
+			  strerror(-err));
+}
+
+int image_fs_open(struct image_fs *im, struct blk_node *disk, bool quiet)
 {
 	*im = (struct image_fs){ .disk = disk };
 	int err = partition_scan(disk, &im->table);
-	if (err == -EINVAL)
-		return err;
 	for (unsigned int i = 0; !err && i < im->table.n && im->n < IMAGE_FS_MAX; i++)
-		err = open_one(im, &im->table.parts[i]);
-	if (err && err != -ENOENT) /* which was told */
-		log_error("%s: cannot be read for a kernel: %s", blk_name(disk), strerror(-err));
+		err = open_one(im, &im->table.parts[i], quiet);
+	if (!quiet)
+		complain(im, err);
 	if (err)
 		image_fs_close(im);
 	return err;

@@ -24,11 +24,11 @@ extern const struct grub_ops image_fs_grub_ops;
 
 /*
  * Reads the partition table and opens every ext2/3/4 file system. A damaged one is left out with a
- * warning.
+ * warning. @quiet: nothing is logged, for one of several who look.
  * -> 0 (also when there is none), -EINVAL (damaged partition table, logged), -errno of reading
  * (logged).
  */
-int image_fs_open(struct image_fs *im, struct blk_node *disk);
+int image_fs_open(struct image_fs *im, struct blk_node *disk, bool quiet);
 void image_fs_close(struct image_fs *im);
 
 /* GRUB's name of the partition of file system @i: "hd0,gpt2". */

@@ -18,7 +18,6 @@
 #include "devices/block/block.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/endian.h"
-#include "vmm/base/log.h"
 
 enum {
 	SECTOR = BLK_SECTOR_BYTES,
@@ -119,7 +118,7 @@ static int scan_logical(struct blk_node *disk, struct partition_table *t, uint32
 			return 0;
 		link = (uint64_t)extended + next.first;
 	}
-	log_warn("%s: the chain of logical partitions has no end", blk_name(disk));
+	t->endless = true;
 	return 0;
 }
 
@@ -213,13 +212,7 @@ static int scan_gpt_or_backup(struct blk_node *disk, struct partition_table *t)
 	if (err != -EINVAL)
 		return err;
 	t->from_backup = true;
-	err = scan_gpt(disk, t, blk_size(disk) / SECTOR - 1);
-	if (err == -EINVAL)
-		log_error(
-			"%s: both copies of its GPT are damaged; repair it (sgdisk -v), or name a "
-			"kernel with --kernel",
-			blk_name(disk));
-	return err;
+	return scan_gpt(disk, t, blk_size(disk) / SECTOR - 1);
 }
 
 static bool has_gpt_entry(const uint8_t sector[SECTOR])

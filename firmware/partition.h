@@ -31,6 +31,7 @@ struct partition {
 struct partition_table {
 	enum partition_scheme scheme;
 	bool from_backup; /* the main GPT is damaged */
+	bool endless;	  /* the chain of logical partitions has no end, and was left there */
 	unsigned int n;
 	struct partition parts[PARTITIONS_MAX];
 };
@@ -38,8 +39,7 @@ struct partition_table {
 #define PARTITION_TYPE_XBOOTLDR	   "bc13c2ff-59e6-4262-a352-b275fd6f7172"
 #define PARTITION_TYPE_ROOT_X86_64 "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
 
-/* -> 0, -EIO and other errors of reading (not logged), -EINVAL (a GPT with both copies damaged;
- * logged). */
+/* -> 0, -EIO and other errors of reading, -EINVAL (a GPT with both copies damaged). Not logged. */
 int partition_scan(struct blk_node *disk, struct partition_table *out);
 
 /* "GPT", "MBR", "no partition table". */

@@ -79,20 +79,31 @@ static int opt_agent(void *opaque, const char *v)
 	return 0;
 }
 
+/* Which of @words it is, or -EINVAL. */
+static int word_index(const char *v, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(v, words[i]))
+			return (int)i;
+	return -EINVAL;
+}
+
 static int opt_cloud_init(void *opaque, const char *v)
 {
-	static const char *const words[] = { "auto", "on", "off" }; /* as the enum has them */
+	static const char *const words[] = {
+		[CLOUD_INIT_AUTO] = "auto", [CLOUD_INIT_ON] = "on", [CLOUD_INIT_OFF] = "off"
+	};
 	struct machine_config *cfg = opaque;
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcmp(v, words[i])) {
-			cfg->cloud_init = (enum config_cloud_init)i;
-			cfg->cloud_init_given = cfg->cloud_init != CLOUD_INIT_AUTO;
-			return 0;
-		}
-	log_error("--cloud-init %s: 'auto' (the default: where the image has cloud-init), 'on' or "
-		  "'off'",
-		  v);
-	return -EINVAL;
+	int i = word_index(v, words, ARRAY_SIZE(words));
+	if (i < 0) {
+		log_error("--cloud-init %s: 'auto' (the default: where the image has cloud-init), "
+			  "'on' or 'off'",
+			  v);
+		return i;
+	}
+	cfg->cloud_init = (enum config_cloud_init)i;
+	cfg->cloud_init_given = cfg->cloud_init != CLOUD_INIT_AUTO;
+	return 0;
 }
 
 static int opt_verbose(void *opaque, const char *v)
@@ -147,21 +158,20 @@ static int opt_cpu(void *opaque, const char *v)
 
 static int opt_firmware(void *opaque, const char *v)
 {
-	static const char *const names[] = {
+	static const char *const words[] = {
 		[CONFIG_FIRMWARE_AUTO] = "auto",
 		[CONFIG_FIRMWARE_NONE] = "none",
 		[CONFIG_FIRMWARE_BIOS] = "bios",
 	};
-	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(v, names[i]) != 0)
-			continue;
-		((struct machine_config *)opaque)->firmware = (enum config_firmware)i;
-		return 0;
+	int i = word_index(v, words, ARRAY_SIZE(words));
+	if (i < 0) {
+		log_error("--firmware %s: 'bios' (the disk's boot loader), 'none' (the kernel "
+			  "inside), or 'auto' (a BIOS where there is no kernel inside)",
+			  v);
+		return i;
 	}
-	log_error("--firmware %s: 'bios' (the disk's boot loader), 'none' (the kernel inside), or "
-		  "'auto' (a BIOS where there is no kernel inside)",
-		  v);
-	return -EINVAL;
+	((struct machine_config *)opaque)->firmware = (enum config_firmware)i;
+	return 0;
 }
 
 static int opt_version(void *opaque, const char *v)

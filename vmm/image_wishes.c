@@ -75,7 +75,7 @@ void image_wishes_apply(struct machine_config *cfg, struct blk_node *disk)
 	struct image_wishes w;
 	char *text = NULL;
 	size_t len;
-	if ((cfg->mem_said && cfg->cpus_said) || image_fs_open(&im, disk))
+	if ((cfg->mem_said && cfg->cpus_said) || image_fs_open(&im, disk, true))
 		return;
 	for (unsigned int i = 0; i < im.n && !text; i++)
 		if (extfs_read_text(im.fss[i].fs, "/etc/charmvm/machine.conf",

@@ -10,6 +10,7 @@
 #include "devices/pci/pci.h"
 #include "vmm/backends.h"
 #include "vmm/base/log.h"
+#include "firmware/image_boot.h"
 #include "vmm/cloud_init.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/loop.h"
@@ -264,9 +265,12 @@ static void lend_to_devices(struct machine *m)
 /* A snapshot's machine has what it had: snapshot_configure() has said so. An imported one has a login already. */
 static enum exit_status add_seed(struct machine *m)
 {
-	bool has_use = m->image_has_cloud_init && !*m->hosts->record.box;
-	bool wanted = m->cfg->cloud_init == CLOUD_INIT_ON ||
-		      (m->cfg->cloud_init == CLOUD_INIT_AUTO && has_use);
+	bool by_itself =
+		!m->kernel && m->hosts->ndisks && m->cfg->image; /* by a BIOS, or --kernel */
+	bool has_use = m->cfg->cloud_init == CLOUD_INIT_AUTO && !*m->hosts->record.box &&
+		       (m->image_has_cloud_init ||
+			(by_itself && image_boot_has_cloud_init(m->hosts->disks[0])));
+	bool wanted = m->cfg->cloud_init == CLOUD_INIT_ON || has_use;
 	return wanted ? cloud_init_attach(m->hosts) : EXIT_STATUS_OK;
 }
 

@@ -33,6 +33,7 @@ struct fork_args {
 	const char *from;
 	const char *name;
 	const char *keep;
+	const char *cdrom; /* NULL: none */
 	uint64_t n;
 };
 
@@ -62,6 +63,12 @@ static int set_keep(void *cfg, const char *value)
 	return 0;
 }
 
+static int set_cdrom(void *cfg, const char *value)
+{
+	((struct fork_args *)cfg)->cdrom = value;
+	return 0;
+}
+
 static int set_image(void *cfg, const char *value)
 {
 	((struct fork_args *)cfg)->where.image = value;
@@ -86,6 +93,7 @@ static const struct option_spec options[] = {
 	  "call them NAME-1, NAME-2, ... [the image's, with the next free number]", set_name },
 	{ "keep", 0, "OUT",
 	  "one that is no throw-away: OUT is its image, with all that the snapshot has", set_keep },
+	{ "cdrom", 0, "FILE", "the CD in the drive [the running machine's]", set_cdrom },
 	VM_OPTION_JSON,
 };
 
@@ -147,8 +155,8 @@ static void __attribute__((noreturn))
 be_the_machine(const struct fork_args *a, const char *image, unsigned int i, int out)
 {
 	char image_option[] = "--image", from[] = "--from", throw_away[] = "--throw-away",
-	     detach[] = "--detach", no_wait[] = "--no-wait", name_option[] = "--name",
-	     self[] = "charmvm", name[NAME_BYTES + 16];
+	     detach[] = "--detach", cdrom[] = "--cdrom", no_wait[] = "--no-wait",
+	     name_option[] = "--name", self[] = "charmvm", name[NAME_BYTES + 16];
 	char *argv[ARGS_MAX] = {
 		self,	image_option, (char *)(uintptr_t)image, from, (char *)(uintptr_t)a->from,
 		detach, no_wait
@@ -156,6 +164,10 @@ be_the_machine(const struct fork_args *a, const char *image, unsigned int i, int
 	int argc = 7;
 	if (!a->keep)
 		argv[argc++] = throw_away;
+	if (a->cdrom) {
+		argv[argc++] = cdrom;
+		argv[argc++] = (char *)(uintptr_t)a->cdrom;
+	}
 	if (a->name) {
 		snprintf(name, sizeof(name), "%s-%u", a->name, i + 1);
 		argv[argc++] = name_option;
@@ -259,7 +271,7 @@ static int fork_kept(const struct fork_args *a, const char *image)
 int cmd_fork(int argc, char **argv)
 {
 	struct fork_args a = { .n = 1 };
-	char fresh[FRESH_NAME_BYTES], *image = NULL;
+	char fresh[FRESH_NAME_BYTES], *image = NULL, *cdrom = NULL;
 	int status;
 	if (!vm_parse(&command, &a, argc, argv, &status))
 		return status;
@@ -272,7 +284,11 @@ int cmd_fork(int argc, char **argv)
 		log_error("--keep is for one machine, not for %llu", (unsigned long long)a.n);
 		return EXIT_STATUS_USAGE;
 	}
-	status = a.where.image ? EXIT_STATUS_OK : (int)snapshot_online_image(&a.where, &image);
+	status = a.where.image
+			 ? EXIT_STATUS_OK
+			 : (int)snapshot_online_files(&a.where, &image, a.cdrom ? NULL : &cdrom);
+	if (cdrom)
+		a.cdrom = cdrom;
 	if (!status && !a.from) {
 		status = (int)save_fresh(&a, fresh);
 		a.from = fresh;
@@ -281,5 +297,6 @@ int cmd_fork(int argc, char **argv)
 		status = a.keep ? fork_kept(&a, a.where.image ? a.where.image : image)
 				: fork_all(&a, a.where.image ? a.where.image : image);
 	free(image);
+	free(cdrom);
 	return status;
 }

@@ -8,11 +8,14 @@
 #include "vmm/cli/commands.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "devices/chardev/chardev.h"
@@ -24,6 +27,7 @@
 #include "vmm/control/control_verbs.h"
 #include "vmm/core/loop.h"
 #include "vmm/image_wishes.h"
+#include "vmm/login.h"
 #include "vmm/cli/detach.h"
 #include "vmm/machine.h"
 #include "vmm/run.h"
@@ -42,6 +46,7 @@ struct run {
 	struct loop_fd leash;
 	bool let_go; /* the leash's other end was closed */
 	bool asked;  /* the power button was pressed */
+	pid_t login; /* login_begin()'s, or 0 */
 };
 
 static void on_signal(void *opaque, uint32_t events)
@@ -124,6 +129,44 @@ static enum exit_status serve_control(struct run *r)
 	return EXIT_STATUS_OK;
 }
 
+/* Whoever waits for SSH of a machine that was imported has the box's key replaced; one in the foreground has nobody who
+ * waits, so that is a process of its own. */
+static void login_begin(struct run *r)
+{
+	char self[] = "charmvm", wait[] = "wait", ssh[] = "ssh", time_option[] = "--time=1h";
+	char *argv[] = { self, wait, r->hosts.record.name, ssh, time_option, NULL };
+	struct login l;
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	if (!*r->hosts.record.box || !r->hosts.record.ssh_port || r->cfg.detach ||
+	    login_load(r->hosts.record.box, &l) || l.replaced || !*l.key)
+		return;
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	posix_spawnattr_setsigmask(&attr, &none);
+	int err = posix_spawn(&r->login, "/proc/self/exe", &files, &attr, argv, environ);
+	if (err) {
+		r->login = 0;
+		log_warn("the key of its box is not replaced now: %s; charmvm ssh does it",
+			 strerror(err));
+	}
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&files);
+}
+
+static void login_end(const struct run *r)
+{
+	if (!r->login)
+		return;
+	kill(r->login, SIGTERM);
+	waitpid(r->login, NULL, 0);
+}
+
 static enum exit_status run_machine(struct run *r)
 {
 	bool terminal = !strcmp(r->cfg.console, "stdio") && isatty(STDIN_FILENO);
@@ -148,7 +191,9 @@ static enum exit_status run_machine(struct run *r)
 		if (!r->cfg.transient)
 			banner_print(&r->hosts, &r->cfg, terminal);
 		detach_ready(&r->detach, &r->hosts);
+		login_begin(r);
 		status = machine_run(r->machine);
+		login_end(r);
 	}
 	control_destroy(r->control);
 	struct machine *m = r->machine;

@@ -23,7 +23,7 @@ enum exit_status snapshot_online_list(const struct snapshot_args *a, json_t **ta
 enum exit_status snapshot_online_change(const struct snapshot_args *a, const char *verb,
 					const char *name, const char *to);
 /* The image's name, for messages and export; in @out. */
-enum exit_status snapshot_online_image(const struct snapshot_args *a, char **out);
+enum exit_status snapshot_online_files(const struct snapshot_args *a, char **image, char **cdrom);
 
 enum exit_status snapshot_offline_list(const struct snapshot_args *a, json_t **table);
 /* @verb: save, revert, delete, rename */

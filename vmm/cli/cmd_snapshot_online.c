@@ -45,14 +45,21 @@ enum exit_status snapshot_online_change(const struct snapshot_args *a, const cha
 	return call(a, full, args, NULL);
 }
 
-enum exit_status snapshot_online_image(const struct snapshot_args *a, char **out)
+static char *path_in(const json_t *o, const char *key)
+{
+	const char *path = json_string_value(json_object_get(o, key));
+	return path && *path ? strdup(path) : NULL;
+}
+
+enum exit_status snapshot_online_files(const struct snapshot_args *a, char **image, char **cdrom)
 {
 	json_t *o = NULL;
 	enum exit_status status = call(a, "status", NULL, &o);
-	const char *image = json_string_value(json_object_get(o, "image"));
-	*out = image && *image ? strdup(image) : NULL;
+	*image = path_in(o, "image");
+	if (cdrom)
+		*cdrom = path_in(o, "cdrom");
 	json_decref(o);
-	if (status || *out)
+	if (status || *image)
 		return status;
 	log_error("the machine has no image, and so no snapshots");
 	return EXIT_STATUS_FILE;

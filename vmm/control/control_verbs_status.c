@@ -75,18 +75,21 @@ void verb_status(struct control_call *call, const json_t *request)
 	const struct backends *b = control_hosts(call);
 	const struct machine_config *cfg = control_machine_config(call);
 	const struct machine *m = control_machine(call);
-	char image[PATH_MAX];
+	char image[PATH_MAX], cdrom[PATH_MAX];
+	if (!cfg->cdrom || !realpath(cfg->cdrom, cdrom))
+		cdrom[0] = '\0';
 	if (!cfg->ndisks || !realpath(cfg->disks[0].path, image))
 		image[0] = '\0';
 	control_ok(call,
-		   json_pack("{s:s, s:I, s:s, s:I, s:s, s:I, s:I, s:i, s:f, s:i, s:i, s:s, s:s, "
-			     "s:I, s:o}",
+		   json_pack("{s:s, s:I, s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:f, s:i, s:i, s:s, "
+			     "s:s, s:I, s:o}",
 			     "name", b->record.name, "pid", (json_int_t)getpid(), "state",
 			     machine_paused(m) ? "paused" : "running", "uptime",
 			     (json_int_t)(time(NULL) - b->record.started_s), "image", image,
-			     "memory", (json_int_t)cfg->mem_bytes, "resident", resident_bytes(),
-			     "cpus", (int)cfg->cpus, "cpu_seconds", cpu_seconds(), "ssh_port",
-			     (int)backends_ssh_port(b), "code", (int)b->ports.code, "console",
-			     b->console_spec, "snapshot_id", machine_snapshot_id(m), "resets",
-			     (json_int_t)machine_resets(m), "forwards", forwards_json(b)));
+			     "cdrom", cdrom, "memory", (json_int_t)cfg->mem_bytes, "resident",
+			     resident_bytes(), "cpus", (int)cfg->cpus, "cpu_seconds", cpu_seconds(),
+			     "ssh_port", (int)backends_ssh_port(b), "code", (int)b->ports.code,
+			     "console", b->console_spec, "snapshot_id", machine_snapshot_id(m),
+			     "resets", (json_int_t)machine_resets(m), "forwards",
+			     forwards_json(b)));
 }

@@ -169,6 +169,22 @@ static enum exit_status take_vagrant_box(struct import *im, const struct box_arc
 	return d ? take_box_disk(im, d, "qcow2") : EXIT_STATUS_FILE;
 }
 
+/* A box without metadata.json: of old, or made by hand. An .ovf says which disk it is, or there is just one. */
+static enum exit_status take_bare_box(struct import *im, const struct box_archive *box)
+{
+	take_login(im, box);
+	snprintf(im->what, sizeof(im->what), "a Vagrant box without metadata.json");
+	if (box->ovf)
+		return take_ovf_disk(im, box);
+	if (box->ndisks == 1)
+		return take_box_disk(im, &box->disks[0], NULL);
+	log_error("%s: there is no metadata.json in it and no .ovf, which would say which of its "
+		  "%u disk "
+		  "images is the machine's; unpack it (tar -xf) and import that one",
+		  im->file, box->ndisks);
+	return EXIT_STATUS_FILE;
+}
+
 static enum exit_status take_contents(struct import *im, const struct box_archive *box)
 {
 	if (box->metadata)
@@ -177,8 +193,10 @@ static enum exit_status take_contents(struct import *im, const struct box_archiv
 		snprintf(im->what, sizeof(im->what), "an OVA");
 		return take_ovf_disk(im, box);
 	}
+	if (box->ndisks && is_box_name(im->file))
+		return take_bare_box(im, box);
 	log_error("%s: there is no metadata.json in it%s: this is no Vagrant box%s", im->file,
-		  is_box_name(im->file) ? "" : " and no .ovf",
+		  is_box_name(im->file) ? " and no disk image" : " and no .ovf",
 		  is_box_name(im->file) ? "" : " and no OVA");
 	return EXIT_STATUS_FILE;
 }
