@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Partition tables: made by sfdisk where it is installed, and by hand where they are to be wrong.
  */
+#include "firmware/image_fs.h"
 #include "firmware/partition.h"
 
 #include <errno.h>
@@ -98,10 +99,15 @@ TEST(damaged_gpt_is_read_from_its_backup_and_a_lost_one_is_an_error)
 	CHECK_EQ(t.n, 2);
 	CHECK_EQ(t.parts[0].len, 2048 * 512);
 	d->data[(DISK_SECTORS - 1) * 512 + 60] ^= 1;
+	CHECK_EQ(partition_scan(d, &t), -EINVAL);
+	/* Several look into an image, and one of them tells what is wrong. */
+	struct image_fs im;
 	capture_begin(&c);
-	int err = partition_scan(d, &t);
+	CHECK_EQ(image_fs_open(&im, d, true), -EINVAL);
+	CHECK_EQ(capture_end(&c), 0);
+	capture_begin(&c);
+	CHECK_EQ(image_fs_open(&im, d, false), -EINVAL);
 	CHECK_EQ(capture_end(&c), 1);
-	CHECK_EQ(err, -EINVAL);
 	fake_blk_free(d);
 }
 
