@@ -21,28 +21,47 @@ bare_system_with() { # DEB COMMANDS: those are run in it, once the package is th
 			"$suite" - - >"$work/bare.log" 2>&1
 }
 
-package_installs_and_works_on_a_bare_system() {
-	local deb
-	case $suite in bookworm | trixie) ;; *) echo "no Debian here, but $suite"; return 77 ;; esac
+is_built() {
 	tools/install-deps.sh deb image || return
-	if ! deb=$(tools/make-deb 9.9 "$work" 2>"$work/make.log"); then
-		cat "$work/make.log"
-		return 1
-	fi
+	tools/make-deb 9.9 "$work" >"$work/deb" 2>"$work/make.log" || { cat "$work/make.log"; return 1; }
 	chmod -R go+rX "$work"
-	bare_system_with "$deb" '
+}
+# Of each kind as many as there are in the tree.
+package_has_all_that_a_user_looks_for() {
+	local page recipe want=()
+	is_built || return
+	dpkg-deb -c "$(<"$work/deb")" | sed 's,.* \./,/,' >"$work/files"
+	while IFS= read -r page; do
+		want+=("share/man/man${page##*.}/${page##*/}.gz")
+	done < <(find vmm tools -name '*.[1-8]')
+	for recipe in guest-kit/recipes/*; do
+		want+=("share/charmvm/$recipe")
+	done
+	want+=(bin/charmvm share/bash-completion/completions/charmvm share/zsh/site-functions/_charmvm
+		share/fish/vendor_completions.d/charmvm.fish share/doc/charmvm/tutorial.md share/charmvm/guest-kit/demo-image)
+	expect "$(printf '/usr/%s\n' "${want[@]}" | grep -vxFf "$work/files")" '' "what the package lacks" && [ ${#want[@]} -gt 20 ]
+}
+package_installs_and_works_on_a_bare_system() {
+	case $suite in bookworm | trixie) ;; *) echo "no Debian here, but $suite"; return 77 ;; esac
+	[ -s "$work/deb" ] || is_built || return
+	bare_system_with "$(<"$work/deb")" '
 		charmvm version
 		charmvm image create /var/tmp/a.qcow2 1G
 		charmvm image info --output=json /var/tmp/a.qcow2
 		charmvm doctor || echo "doctor: status $?"
 		charmvm run --image /var/tmp/a.qcow2 -- true || echo "run: status $?"
+		cd /var/tmp
+		charmvm up charmed311 || echo "up: status $?"
 		dpkg --verify charmvm
 		apt-get remove -y -q charmvm
 		! test -e /usr/bin/charmvm
+		! test -e /usr/share/charmvm
 		test -e /var/tmp/a.qcow2
 		echo "all is well"' || { tail -n 30 "$work/bare.log"; return 1; }
 	tail -n 40 "$work/bare.log"
-	grep -qx 'all is well' "$work/bare.log" && grep -q '"virtual-size": 1073741824' "$work/bare.log"
+	# What makes images there are the guest kit, which is found, and tools, which are not there and are named.
+	grep -qx 'all is well' "$work/bare.log" && grep -q '"virtual-size": 1073741824' "$work/bare.log" &&
+		grep -qx 'up: status 1' "$work/bare.log" && grep -q 'apt-get install mmdebstrap' "$work/bare.log"
 }
 
-run_tests package_installs_and_works_on_a_bare_system
+run_tests package_has_all_that_a_user_looks_for package_installs_and_works_on_a_bare_system
