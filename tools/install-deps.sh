@@ -9,7 +9,7 @@ set -eu
 
 build="gcc make pkg-config libc6-dev libslirp-dev libaio-dev libfdt-dev zlib1g-dev libzstd-dev
        libext2fs-dev libarchive-dev libjansson-dev openssh-client"
-image="mmdebstrap e2fsprogs fdisk qemu-utils cpio busybox-static kmod gcc libc6-dev zstd xz-utils"
+image="mmdebstrap uidmap e2fsprogs fdisk qemu-utils cpio busybox-static kmod gcc libc6-dev zstd xz-utils"
 lab="qemu-system-x86 busybox-static cpio kmod gcc libc6-dev"
 test="qemu-utils jq e2fsprogs fdisk dosfstools mtools acpica-tools iproute2 socat curl fio clang libclang-rt-14-dev
       seabios grub-common grub-pc-bin xorriso zsh fish groff-base"

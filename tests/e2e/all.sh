@@ -33,5 +33,5 @@ programs=(tests/e2e/test_errors.sh tests/e2e/test_boot.sh tests/e2e/test_smp.sh 
 tests/lab/lab usable || tests/run.sh -t 120 tests/e2e/test_errors.sh
 tests/run.sh -t 120 tests/e2e/test_import.sh
 tests/run.sh -t 300 tests/e2e/test_help.sh
-tests/run.sh -t 400 tests/e2e/test_deb.sh
+tests/run.sh -t 600 tests/e2e/test_deb.sh
 tests/in_lab.sh 400 "${programs[@]}"

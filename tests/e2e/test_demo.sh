@@ -1,9 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What the README shows of snapshots, with the demo image: everything is deleted in a running machine, and is back.
+# What the README shows of snapshots, with the demo image: everything is deleted in a running machine, and is back. And `make run`,
+# which shows the same to a newcomer.
+# seconds: 1500
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+TEST_SECONDS=800 # of a busy lab
 image=$work/charmed311.qcow2
 vm=charmed311
 in_guest() { timeout 100 "$charmvm" exec $vm -- "$@"; }
@@ -77,7 +80,35 @@ image_is_sound_and_starts_from_the_snapshot_again() {
 		qemu-img check -q "$image"
 }
 
+# ---- make run
+
+nothing_is_left() {
+	! pgrep -ax charmvm || return
+	! ls -d "$work"/charmvm-demo.* 2>/dev/null
+}
+make_run_shows_a_machine_its_death_and_its_return() {
+	local line
+	TMPDIR=$work make run >"$work/told" 2>&1
+	expect $? 0 "exit status" || { tail -n 30 "$work/told"; return 1; }
+	for line in 'log in:  charmvm ssh charmed311' '127.0.0.1:2211 -> 22' 'nothing works in there' 'What next'; do
+		grep -q "$line" "$work/told" || { echo "not said: $line"; cat "$work/told"; return 1; }
+	done
+	expect "$(grep -c '|QR - A|' "$work/told")" 2 "number of results" && nothing_is_left
+}
+# As a terminal does it: all of its foreground gets the signal.
+make_run_that_is_interrupted_leaves_nothing() {
+	TMPDIR=$work setsid env --default-signal=INT make run >"$work/told" 2>&1 &
+	local pid=$! status
+	eventually 300 grep -q 'log in: ' "$work/told" && pgrep -x charmvm >/dev/null || return
+	kill -INT -- -$pid
+	ends_within 60 $pid
+	status=$?
+	[ $status != 0 ] || { echo "it went on to its end"; cat "$work/told"; return 1; }
+	eventually 20 nothing_is_left
+}
+
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 cp --sparse=always "$DEMO_IMAGE" "$image"
 run_tests machine_is_up_and_saved all_its_files_are_deleted_and_it_dies revert_brings_everything_back \
-	its_clock_is_right_after connection_of_then_is_reset_by_a_revert fork_of_another_name_is_logged_in_to image_is_sound_and_starts_from_the_snapshot_again
+	its_clock_is_right_after connection_of_then_is_reset_by_a_revert fork_of_another_name_is_logged_in_to image_is_sound_and_starts_from_the_snapshot_again \
+	make_run_shows_a_machine_its_death_and_its_return make_run_that_is_interrupted_leaves_nothing

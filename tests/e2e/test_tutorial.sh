@@ -3,11 +3,11 @@
 # vmm/tutorial.md, read and done as it stands there: each command of its console blocks, one after the other in one shell, must end
 # with status 0 and say what is shown under it. A block behind a line "<!-- slow" is done with SLOW=1 only (make test-slow).
 # A shown line stands for one of the output, "..." in it for anything and a line of nothing else for any lines, none too.
-# seconds: 1800
+# seconds: 1200
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-TEST_SECONDS=1700 # of a busy lab; an idle one needs 80
+TEST_SECONDS=1150 # of a busy lab
 
 tutorial=${TUTORIAL:-vmm/tutorial.md}
 
