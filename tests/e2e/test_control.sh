@@ -152,8 +152,8 @@ console_is_shared() {
 	"$charmvm" snapshot revert fresh || return
 	echo three >&3 && eventually 20 grep -aq 'got: three' "$work/watch" && grep -aq 'got: three' "$work/console" || return
 	echo four | "$charmvm" console vm --force >"$work/third" 2>&1 &
-	eventually 20 grep -aq 'got: four' "$work/console" && grep -aq 'has taken over' "$work/console" &&
-		grep -aq 'got: three' "$work/third" || { cat "$work/third"; return 1; }
+	eventually 20 grep -aq 'got: four' "$work/console" && grep -aq 'has taken over' "$work/console" || return
+	grep -aq 'got: three' "$work/third" || { cat "$work/third"; return 1; }
 	echo five >&3 && eventually 20 grep -aq 'another client writes here' "$work/console" || return
 	! grep -aq 'got: five' "$work/watch" && "$charmvm" stop vm --now && wait
 }

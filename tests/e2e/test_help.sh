@@ -73,8 +73,11 @@ every_level_has_help() {
 	[ "$(wc -l <"$work/paths")" -gt 55 ] || { echo "only $(wc -l <"$work/paths") were found"; return 1; }
 	while read -ra path; do
 		"$charmvm" ${path[@]+"${path[@]}"} --help >"$work/text" 2>"$work/stderr" </dev/null
-		expect $? 0 "status of charmvm ${path[*]} --help" && [ ! -s "$work/stderr" ] &&
-			[[ $(<"$work/text") = 'Usage: charmvm '* ]] || { cat "$work/stderr"; return 1; }
+		expect $? 0 "status of charmvm ${path[*]} --help" || return
+		if [ -s "$work/stderr" ] || [[ $(<"$work/text") != 'Usage: charmvm '* ]]; then
+			cat "$work/stderr" "$work/text"
+			return 1
+		fi
 		"$charmvm" help ${path[@]+"${path[@]}"} 2>&1 </dev/null | cmp -s - "$work/text" ||
 			{ echo "charmvm help ${path[*]} says something else"; return 1; }
 	done <"$work/paths"
@@ -133,29 +136,26 @@ offers_all() { # SHELL
 
 bash_offers_every_command_and_option() {
 	mkdir -p "$work/bin" && ln -sf "$(realpath "$charmvm")" "$work/bin/charmvm"
-	(
-		# shellcheck source=tools/completion/charmvm.bash
-		. "$completion/charmvm.bash"
-		local path word
-		while read -ra path; do
-			for word in '' --; do
-				# Only what has commands or verbs has names to offer.
-				[ "$word" ] || [ -n "$(names ${path[@]+"${path[@]}"})" ] || continue
-				COMP_WORDS=(charmvm ${path[@]+"${path[@]}"} "$word")
-				COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-				COMPREPLY=()
-				_charmvm 2>/dev/null
-				printf "${path[*]}: %s\n" ${COMPREPLY[@]+"${COMPREPLY[@]}"}
-			done
-		done <"$work/paths" >"$work/offered"
-	)
+	# shellcheck source=tools/completion/charmvm.bash
+	. "$completion/charmvm.bash"
+	local path word
+	while read -ra path; do
+		for word in '' --; do
+			# Only what has commands or verbs has names to offer.
+			[ "$word" ] || [ -n "$(names ${path[@]+"${path[@]}"})" ] || continue
+			COMP_WORDS=(charmvm ${path[@]+"${path[@]}"} "$word")
+			COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+			COMPREPLY=()
+			_charmvm 2>/dev/null
+			printf "${path[*]}: %s\n" ${COMPREPLY[@]+"${COMPREPLY[@]}"}
+		done
+	done <"$work/paths" >"$work/offered"
 	offers_all
 }
 
 zsh_offers_every_command_and_option() {
 	command -v zsh >/dev/null || { echo "no zsh here"; return 77; }
 	mkdir -p "$work/bin" && ln -sf "$(realpath "$charmvm")" "$work/bin/charmvm"
-	# shellcheck disable=SC2016 # zsh expands it
 	zsh -f -c '
 		. $1
 		while read -r line; do
@@ -171,7 +171,6 @@ zsh_offers_every_command_and_option() {
 fish_offers_every_command_and_option() {
 	command -v fish >/dev/null || { echo "no fish here"; return 77; }
 	mkdir -p "$work/bin" && ln -sf "$(realpath "$charmvm")" "$work/bin/charmvm"
-	# shellcheck disable=SC2016 # fish expands it
 	HOME=$work fish --no-config -c '
 		source $argv[1]
 		while read line
@@ -187,20 +186,16 @@ fish_offers_every_command_and_option() {
 snapshots_are_offered() {
 	mkdir -p "$work/bin" && ln -sf "$(realpath "$charmvm")" "$work/bin/charmvm"
 	"$charmvm" image create -q -f qcow2 "$work/a.qcow2" 1M && "$charmvm" snapshot save fresh --image "$work/a.qcow2" || return
-	(
-		# shellcheck source=tools/completion/charmvm.bash
-		. "$completion/charmvm.bash"
-		COMP_WORDS=(charmvm up "$work/a.qcow2" --from f) COMP_CWORD=4 COMPREPLY=()
-		_charmvm
-		expect "${COMPREPLY[*]}" fresh "what bash offers"
-	) || return
+	# shellcheck source=tools/completion/charmvm.bash
+	. "$completion/charmvm.bash"
+	COMP_WORDS=(charmvm up "$work/a.qcow2" --from f) COMP_CWORD=4 COMPREPLY=()
+	_charmvm
+	expect "${COMPREPLY[*]}" fresh "what bash offers" || return
 	if command -v zsh >/dev/null; then
-		# shellcheck disable=SC2016
 		expect "$(zsh -f -c '. $1; words=(charmvm up $2 --from f) CURRENT=5; _charmvm_candidates' zsh "$completion/_charmvm" \
 			"$work/a.qcow2")" fresh "what zsh offers" || return
 	fi
 	if command -v fish >/dev/null; then
-		# shellcheck disable=SC2016
 		expect "$(HOME=$work fish --no-config -c 'source $argv[1]; complete -C "charmvm up $argv[2] --from f"' \
 			"$completion/charmvm.fish" "$work/a.qcow2")" fresh "what fish offers" || return
 	fi

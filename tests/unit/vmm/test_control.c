@@ -462,6 +462,29 @@ TEST(client_that_ends_its_input_still_gets_its_answer)
 	finish(&b);
 }
 
+TEST(half_a_line_is_nothing)
+{
+	struct bench b;
+	start(&b, false);
+	/* One who leaves in the middle, and one who says that there is no more, are both forgotten. */
+	int fd = join(&b), ended = join(&b);
+	say(fd, "{\"id\":1,\"do\":\"hold\"}");
+	say(ended, "{\"id\":1,\"do\":\"hold\"}");
+	turn(&b);
+	close(fd);
+	shutdown(ended, SHUT_WR);
+	char buf[1024];
+	bool closed;
+	hear(&b, ended, buf, sizeof(buf), &closed);
+	CHECK(closed && !b.held);
+	int other = join(&b);
+	say(other, "{\"id\":2,\"do\":\"echo\"}\n");
+	expect_answer(&b, other, "{\"id\":2,\"ok\":{\"echo\":null}}\n");
+	close(ended);
+	close(other);
+	finish(&b);
+}
+
 TEST(client_that_goes_away_cancels_its_call)
 {
 	struct bench b;
@@ -545,7 +568,7 @@ TEST_MAIN(T(greeting_names_version_protocol_and_machine), T(socket_is_for_its_ow
 	  T(hundreds_of_connections_keep_nobody_out),
 	  T(client_with_a_call_under_way_keeps_its_place),
 	  T(next_request_waits_for_the_answer_to_the_last),
-	  T(client_that_ends_its_input_still_gets_its_answer),
+	  T(client_that_ends_its_input_still_gets_its_answer), T(half_a_line_is_nothing),
 	  T(client_that_goes_away_cancels_its_call),
 	  T(call_that_cannot_be_cancelled_is_answered_into_the_void),
 	  T(server_that_ends_cancels_what_is_under_way), T(connection_is_handed_over_as_a_stream),
