@@ -2,9 +2,9 @@
 # charmvm: one Makefile, no generator. The lists below are the table of contents.
 #
 #   make            the release binary, at build/charmvm
-#   make run        the main job: build, demo image, boot, log in
+#   make run        the main job: build, demo image, a machine, a snapshot, an accident, a revert
 #   make test       everything; the last line is "N passed, N failed"
-#   make test-slow  a notebook in a real browser: five minutes and more without /dev/kvm
+#   make test-slow  a notebook in a real browser, Debian's installer from its CD: ten minutes and more without /dev/kvm
 #   make check      the part of the tests that needs no KVM (unit, block, state)
 #   make lint | bench | fuzz | soak | install | deb | clean
 
@@ -165,10 +165,10 @@ run: deps-build-image-lab
 
 test: deps-build-image-lab-test-lint
 	@tests/all.sh
-# What takes too long for every day: a machine of the scientific size, and a browser.
+# What takes too long for every day: a machine of the scientific size and a browser, and an installer from its CD.
 test-slow: deps-build-image-lab-test-browser
 	@$(MAKE) --no-print-directory all
-	@tests/run.sh -v -j 1 -t 5400 tests/e2e/test_notebook.sh
+	@tests/e2e/slow.sh
 check: deps-build-test
 	@tests/all.sh unit block
 lint: deps-build-lint
