@@ -29,8 +29,8 @@ SRCS_virtio   := $(wildcard devices/virtio/*.c)
 SRCS_platform := $(wildcard devices/platform/*.c)
 SRCS_firmware := $(wildcard firmware/*.c)
 SRCS_tools    := $(wildcard tools/image/*.c)
-# What charmvm and its agent in the guest share.
-SRCS_agent    := $(addprefix guest-kit/agent/,frame.c tree_io.c tree_send.c tree_receive.c)
+# What charmvm and its agent in the guest share, and what unit tests look at in that.
+SRCS_agent    := $(addprefix guest-kit/agent/,frame.c tree_io.c tree_send.c tree_receive.c environment.c)
 SRCS_vmm      := $(wildcard vmm/*.c vmm/agent/*.c vmm/snapshot/*.c vmm/control/*.c vmm/build/*.c vmm/import/*.c vmm/cli/*.c)
 
 LAYERS := base core kvm x86 block net chardev device pci virtio platform firmware tools agent vmm

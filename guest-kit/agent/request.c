@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest-kit/agent/environment.h"
 #include "guest-kit/agent/programs.h"
 #include "guest-kit/agent/users.h"
 
@@ -161,11 +162,12 @@ static void fresh_environment(const struct request *r, const struct user *u)
 {
 	clearenv();
 	setenv("PATH", default_path, 1);
+	setenv("LANG", "C.UTF-8", 1);
+	environment_read("/etc/environment");
 	setenv("HOME", u->home, 1);
 	setenv("USER", u->name, 1);
 	setenv("LOGNAME", u->name, 1);
 	setenv("SHELL", u->shell, 1);
-	setenv("LANG", "C.UTF-8", 1);
 	for (unsigned int i = 0; i < r->nenv; i++)
 		if (strchr(r->env[i], '=') > r->env[i])
 			putenv(r->env[i]);
