@@ -101,6 +101,10 @@ static int check_whole(struct machine_config *cfg)
 			  "there");
 		return -EINVAL;
 	}
+	if (cfg->json && !cfg->detach) {
+		log_error("--json goes with --detach: the machine's console is here");
+		return -EINVAL;
+	}
 	if (!cfg->console)
 		cfg->console = cfg->detach ? CONFIG_CONSOLE_DETACHED : "stdio";
 	if (!cfg->name) {

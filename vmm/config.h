@@ -102,11 +102,13 @@ struct machine_config {
 	bool cold;   /* a suspended image is booted all the same */
 	bool detach; /* in the background, once it runs */
 	bool wait;   /* and then until SSH answers */
+	bool json;   /* and what is said then is JSON */
 	unsigned int verbose;
 
 	/* Of charmvm run: a machine that leaves no trace. Disks are not written, nothing is forwarded that was not asked for. */
 	bool transient;
 	bool keeps_disks; /* with it: but disks are written, as of charmvm build */
+	bool nobodys; /* what is saved of it is nobody's machine: whoever starts from there gets keys of his own */
 	int agent_client; /* a connected socket: the agent's first client; -1: none */
 	int leash;	  /* the machine ends when the other end of this pipe is closed; -1: none */
 	bool version;

@@ -141,6 +141,13 @@ static int opt_detach(void *opaque, const char *v)
 	return 0;
 }
 
+static int opt_json(void *opaque, const char *v)
+{
+	(void)v;
+	((struct machine_config *)opaque)->json = true;
+	return 0;
+}
+
 static int opt_no_wait(void *opaque, const char *v)
 {
 	(void)v;
@@ -244,9 +251,10 @@ const struct option_spec config_options[] = {
 	  opt_cloud_init },
 	{ "allow-backing", 0, "FILE", "a backing file outside the image's directory may be used",
 	  config_opt_allow_backing },
-	{ "cold", 0, NULL, "boot, though the image was suspended", opt_cold },
+	{ "cold", 0, NULL, "boot, though the image was suspended or is ready", opt_cold },
 	{ "detach", 0, NULL, "run it in the background; return when SSH answers", opt_detach },
 	{ "no-wait", 0, NULL, "with --detach: return as soon as it runs", opt_no_wait },
+	{ "json", 0, NULL, "with --detach: print JSON", opt_json },
 	{ "verbose", 'v', NULL, "say what is done; twice: say more", opt_verbose },
 	{ "version", 'V', NULL, "print the version", opt_version },
 };

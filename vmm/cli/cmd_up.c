@@ -18,12 +18,13 @@ static int help(bool asked)
 {
 	static const struct command_spec command = {
 		.usage = "charmvm up IMAGE|NAME [OPTION...]",
-		.about = "Boots IMAGE, or NAME.qcow2 of this directory, which is made first where "
-			 "it "
-			 "is not there\nand NAME is a recipe of the guest kit, such as charmed311. "
-			 "With "
-			 "--detach it runs in the\nbackground, and the command returns when SSH "
-			 "answers.",
+		.about =
+			"Boots IMAGE, or NAME.qcow2 of this directory, which is made first where "
+			"it "
+			"is not there\nand NAME is a recipe of the guest kit, such as charmed311. "
+			"With "
+			"--detach it runs in the\nbackground, and the command returns when SSH "
+			"answers, and prints its name, and the URL\nof its notebook if it has one.",
 		.options = config_options,
 		.noptions = CONFIG_OPTIONS,
 	};

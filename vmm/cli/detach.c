@@ -17,10 +17,12 @@
 #include "vmm/backends.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
+#include "vmm/cli/cmd_vm.h"
 #include "vmm/cli/login_settle.h"
+#include "vmm/cli/notebook_find.h"
 #include "vmm/exit_status.h"
 
-enum { SSH_TIME_S = 300, SSH_TRY_MS = 5000 };
+enum { SSH_TIME_S = 300, SSH_TRY_MS = 5000, NOTEBOOK_TIME_S = 300 };
 #define SSH_PAUSE_NS (200 * NS_PER_MS)
 
 /* ---- the parent ---- */
@@ -86,8 +88,36 @@ static int child_status(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_STATUS_SIGNAL + WTERMSIG(status);
 }
 
-static int wait_for_machine(pid_t pid, int fd, bool wait)
+/* The machine's name, and where its notebook is, if it has one: the last line is the URL. */
+static void tell(const struct record *r, bool json, const struct notebook *nb)
 {
+	if (!json) {
+		printf("%s\n%s%s", r->name, nb ? nb->url : "", nb ? "\n" : "");
+		return;
+	}
+	json_t *o = json_pack("{s:s, s:I, s:i}", "name", r->name, "pid", (json_int_t)r->pid,
+			      "ssh_port", (int)r->ssh_port);
+	if (o && nb) {
+		json_object_set_new(o, "url", json_string(nb->url));
+		json_object_set_new(o, "token", json_string(nb->token));
+		json_object_set_new(o, "guest_port", json_integer(nb->guest_port));
+	}
+	vm_print_json(o);
+}
+
+/* A server that does not answer, or that no port leads to, is told of; the machine runs all the same. */
+static bool find_notebook(const struct record *r, struct notebook *nb)
+{
+	if (!notebook_is_there(r))
+		return false;
+	fprintf(stderr, "waiting for its notebook\n");
+	return !notebook_find(r->name, NOTEBOOK_TIME_S, nb);
+}
+
+static int wait_for_machine(pid_t pid, int fd, const struct machine_config *cfg)
+{
+	bool wait = cfg->wait;
+	struct notebook nb;
 	char name[RECORD_NAME_MAX + 1];
 	struct record r;
 	if (!read_name(fd, name))
@@ -98,7 +128,7 @@ static int wait_for_machine(pid_t pid, int fd, bool wait)
 	if (!status && wait && r.ssh_port)
 		login_settle(&r);
 	if (!status)
-		printf("%s\n", name);
+		tell(&r, cfg->json, wait && find_notebook(&r, &nb) ? &nb : NULL);
 	return status;
 }
 
@@ -115,7 +145,7 @@ static void redirect(const char *path, int flags, int to, int to_too)
 	close(fd);
 }
 
-bool detach_fork(struct detach *d, bool wait, int *status)
+bool detach_fork(struct detach *d, const struct machine_config *cfg, int *status)
 {
 	int fds[2];
 	fflush(NULL);
@@ -127,7 +157,7 @@ bool detach_fork(struct detach *d, bool wait, int *status)
 	}
 	close(fds[pid ? 1 : 0]);
 	if (pid) {
-		*status = wait_for_machine(pid, fds[0], wait);
+		*status = wait_for_machine(pid, fds[0], cfg);
 		close(fds[0]);
 		return false;
 	}

@@ -10,14 +10,15 @@
 #include <stdbool.h>
 
 struct backends;
+struct machine_config;
 
 struct detach {
 	int ready_fd; /* of the child: where it says that it runs; -1: this is no child */
 };
 
-/* Forks; before any thread is there. @wait: for SSH. -> true in the child; false in the parent, when all has been
+/* Forks; before any thread is there. The parent waits for SSH and the notebook where cfg->wait says so. -> true in the child; false in the parent, when all has been
  * said, and *status is what it ends with. */
-bool detach_fork(struct detach *d, bool wait, int *status);
+bool detach_fork(struct detach *d, const struct machine_config *cfg, int *status);
 /* In the child, when the machine is about to run: lets the parent go. Nothing to do where there is none. */
 void detach_ready(struct detach *d, const struct backends *hosts);
 
