@@ -16,7 +16,7 @@ image_mib=128
 usage()
 {
 	cat <<'END'
-Usage: tools/bench/bench.sh [OPTION...] [boot | blk | net | snapshot | disk]...
+Usage: tools/bench/bench.sh [OPTION...] [boot | blk | net | start | snapshot | disk]...
 
 Prints side by side what charmvm and its peers need for the same work, with the project's targets.
   boot  a Debian 6.1 kernel and a tiny initrd, 512 MiB, one vCPU, "quiet": from the start of the
@@ -24,6 +24,7 @@ Prints side by side what charmvm and its peers need for the same work, with the 
   blk   random reads of 4 KiB by virtio-blk, one and 32 at a time, from a raw and a qcow2 image;
         figures for each read
   net   TCP through a forwarded port by virtio-net: for each 64 KiB, and for each round trip
+  start  images of the guest kit, from the command to SSH: kernel, initrd, units (start.sh)
   snapshot  saving, restoring, reverting and forking a machine (snapshot.sh)
   disk  the disk engine and the image tool beside qemu-img, natively and in time (disk.sh has options)
 All by default; what follows is about the first three. QEMU is that of Debian 12's backports, downloaded once into the user's cache, else
@@ -244,6 +245,7 @@ run_also()
 	local other
 	for other in ${also[@]+"${also[@]}"}; do
 		case $other in
+		start) "$here/start.sh" --charmvm "$charmvm" || status=1 ;;
 		snapshot) "$here/snapshot.sh" --charmvm "$charmvm" || status=1 ;;
 		disk) CHARMVM=$charmvm "$here/disk.sh" || status=1 ;;
 		esac
@@ -267,7 +269,7 @@ while [ $# -gt 0 ]; do
 	--detail) detail=1 ;;
 	--installed-qemu) installed_qemu=1 ;;
 	boot | blk | net) parts+=("$1") ;;
-	snapshot | disk) also+=("$1") ;;
+	start | snapshot | disk) also+=("$1") ;;
 	*) wrong "unknown argument $1" ;;
 	esac
 	shift
@@ -277,7 +279,7 @@ if [ ${#parts[@]} = 0 ]; then
 		run_also
 		exit $status
 	fi
-	parts=(boot blk net) also=(snapshot disk)
+	parts=(boot blk net) also=(start snapshot disk)
 fi
 [ -z "$detail" ] || parts=(boot)
 
