@@ -229,9 +229,11 @@ enum exit_status backends_open(struct backends *b, const struct machine_config *
 static void introduce(struct agent *a, const struct backends *b, const struct machine_config *cfg)
 {
 	enum agent_event event = !cfg->from	   ? AGENT_BOOTED
+				 : b->unclaimed	   ? AGENT_FIRST
 				 : cfg->throw_away ? AGENT_FORKED
 						   : AGENT_RESTORED;
 	agent_set_identity(a, event, b->record.name, b->ports.code);
+	agent_set_credentials(a, b->credentials.v, b->credentials.n);
 }
 
 static enum exit_status open_streams(struct backends *b, const struct machine_config *cfg,
@@ -256,17 +258,30 @@ static enum exit_status open_streams(struct backends *b, const struct machine_co
 	return !err ? EXIT_STATUS_OK : err == -EINVAL ? EXIT_STATUS_USAGE : EXIT_STATUS_FILE;
 }
 
+/*
+ * A guest from a snapshot has the host key that it was booted with, whatever this machine is called. One that was nobody's is
+ * given one, which throw-away machines of an image share, so that each leaves none behind.
+ */
+static void name_keys(struct backends *b, const struct machine_config *cfg)
+{
+	if (b->keys_name[0] && keys_exist(b->keys_name))
+		return;
+	if (b->unclaimed && cfg->throw_away)
+		config_name_after(cfg->image, b->keys_name);
+	else
+		snprintf(b->keys_name, sizeof(b->keys_name), "%s",
+			 cfg->from && !b->unclaimed ? cfg->name : b->record.name);
+}
+
 enum exit_status backends_connect(struct backends *b, const struct machine_config *cfg,
 				  const struct chardev_quit *quit)
 {
 	enum exit_status status = open_net(b, cfg);
 	if (status)
 		return status;
-	/* A guest from a snapshot has the host key that it was booted with, whatever this machine is called. */
-	if (!b->keys_name[0] || !keys_exist(b->keys_name))
-		snprintf(b->keys_name, sizeof(b->keys_name), "%s",
-			 cfg->from ? cfg->name : b->record.name);
+	name_keys(b, cfg);
 	b->have_keys = cfg->net && !cfg->transient && !keys_ensure(&b->keys, b->keys_name);
+	credentials_of(b, &b->credentials);
 	status = publish(b);
 	return status ? status : open_streams(b, cfg, quit);
 }

@@ -11,6 +11,7 @@
 #include "devices/net/forward.h"
 #include "devices/net/ports.h"
 #include "vmm/config.h"
+#include "vmm/credentials.h"
 #include "vmm/exit_status.h"
 #include "vmm/keys.h"
 #include "vmm/record.h"
@@ -39,6 +40,10 @@ struct backends {
 	bool have_keys;
 	char keys_name[CONFIG_NAME_MAX +
 		       1]; /* the machine that the guest's host key was made for */
+	/* What it starts from was not asked for, but is there (vmm/snapshot/ready.h). */
+	enum ready_state { READY_NONE, READY_CHOSEN, READY_REFUSED } ready;
+	bool unclaimed; /* it starts from a snapshot that was saved as nobody's: it gets keys of its own */
+	struct credentials credentials; /* for the guest; since backends_connect() */
 	struct forward_list forwards;
 	struct ports_result ports;
 	struct net_backend *net; /* NULL: --net none */

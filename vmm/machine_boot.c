@@ -189,34 +189,17 @@ static void machine_uuid(const struct backends *hosts, uint8_t uuid[SMBIOS_UUID_
 	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
 }
 
-static int add_credential(struct smbios *s, const char *name, const char *value)
-{
-	return smbios_add_credential(s, name, value, strlen(value));
-}
-
 /* -> 0 and *out, to be freed. */
 static int build_smbios(const struct machine *m, uint8_t **out, size_t *len_bytes)
 {
-	const struct backends *hosts = m->hosts;
+	const struct credentials *c = &m->hosts->credentials;
 	struct smbios s = { 0 };
 	uint8_t uuid[SMBIOS_UUID_BYTES];
-	char code[12];
-	machine_uuid(hosts, uuid);
-	int err = add_credential(&s, "charmvm.hostname", hosts->record.name);
-	if (!err && hosts->ports.code) {
-		snprintf(code, sizeof(code), "%02u", hosts->ports.code);
-		err = add_credential(&s, "charmvm.code", code);
-	}
-	if (!err && hosts->have_keys) {
-		err = add_credential(&s, "charmvm.authorized_keys", hosts->keys.user_public);
-		err = err ? err
-			  : add_credential(&s, "charmvm.ssh_host_ed25519_key",
-					   hosts->keys.host_private);
-		err = err ? err
-			  : add_credential(&s, "charmvm.notebook_token",
-					   hosts->keys.notebook_token);
-	}
-	err = err ? err : smbios_build(&s, hosts->record.name, uuid, out, len_bytes);
+	int err = 0;
+	machine_uuid(m->hosts, uuid);
+	for (unsigned int i = 0; i < c->n && !err; i++)
+		err = smbios_add_credential(&s, c->v[i].name, c->v[i].value, strlen(c->v[i].value));
+	err = err ? err : smbios_build(&s, m->hosts->record.name, uuid, out, len_bytes);
 	smbios_clear(&s);
 	return err;
 }

@@ -21,6 +21,8 @@ enum {
 
 /* Programs that are run when the guest has become another machine; hooks.c. */
 #define AGENT_HOOKS_DIR "/etc/charmvm/hooks.d"
+/* What they find of the host's in CREDENTIALS_DIRECTORY, until they have ended. */
+#define AGENT_CREDENTIALS_DIR "/run/charmvm-credentials"
 
 enum stream_state { STREAM_FREE, STREAM_REQUEST, STREAM_RUNNING, STREAM_ENDED };
 
@@ -75,6 +77,13 @@ void session_end(struct agent *a);
 
 /* By an identity frame's word for what has happened; does not wait for them. */
 void hooks_run(const struct frame *f);
+
+/* credentials.c */
+
+/* Keeps one for the hooks; what is none is left out. */
+void credentials_take(const struct frame *f);
+/* Forgets all of them. */
+void credentials_forget(void);
 
 /* stream.c */
 

@@ -25,6 +25,7 @@ enum {
 	FRAME_SEED_BYTES = 32,
 	FRAME_IDENTITY_BYTES = 8, /* and the name */
 	AGENT_NAME_MAX = 64,
+	AGENT_CREDENTIAL_NAME_MAX = 64,
 
 	AGENT_WINDOW_BYTES = 128 * 1024, /* unread data of a stream in one direction, at most */
 	AGENT_STREAMS_MAX = 32,
@@ -33,7 +34,13 @@ enum {
 };
 
 /* How a machine came to be what it is. */
-enum agent_event { AGENT_BOOTED, AGENT_RESTORED, AGENT_REVERTED, AGENT_FORKED };
+enum agent_event {
+	AGENT_BOOTED,
+	AGENT_RESTORED,
+	AGENT_REVERTED,
+	AGENT_FORKED,
+	AGENT_FIRST, /* from a snapshot that was saved as nobody's machine */
+};
 
 enum frame_type {
 	FRAME_READY = 1, /* guest: a new agent listens; stream 0, session 0 */
@@ -60,7 +67,8 @@ enum frame_type {
 	FRAME_EXIT,  /* guest: how the command ended; the stream's last frame */
 	FRAME_ERROR, /* guest: why there is no command; the stream's last frame */
 
-	FRAME_IDENTITY, /* host: how the machine came to be, the code of its ports, its name */
+	FRAME_IDENTITY,	  /* host: how the machine came to be, the code of its ports, its name */
+	FRAME_CREDENTIAL, /* host: a name, a NUL, what it is; before an IDENTITY with AGENT_FIRST */
 
 	FRAME_TYPES,
 };

@@ -54,6 +54,7 @@ static void run_all(char *const *env)
 	int n = scandir(AGENT_HOOKS_DIR, &names, is_hook, alphasort);
 	for (int i = 0; i < n; i++)
 		run_one(names[i]->d_name, env);
+	credentials_forget();
 	_exit(0);
 }
 
@@ -74,11 +75,15 @@ static int lock_shared(void)
 void hooks_run(const struct frame *f)
 {
 	static const char *const events[] = {
-		[AGENT_RESTORED] = "restore", [AGENT_REVERTED] = "revert", [AGENT_FORKED] = "fork"
+		[AGENT_RESTORED] = "restore",
+		[AGENT_REVERTED] = "revert",
+		[AGENT_FORKED] = "fork",
+		[AGENT_FIRST] = "first",
 	};
 	char event[32], name[128], code[32];
 	char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-	char *const env[] = { path, event, name, code, NULL };
+	char credentials[] = "CREDENTIALS_DIRECTORY=" AGENT_CREDENTIALS_DIR;
+	char *const env[] = { path, event, name, code, credentials, NULL };
 	if (f->len < FRAME_IDENTITY_BYTES || f->len > FRAME_IDENTITY_BYTES + AGENT_NAME_MAX)
 		return;
 	uint32_t how = frame_u32(f, 0);

@@ -136,6 +136,8 @@ static void take(struct agent *a, const struct frame *f)
 		set_time(f);
 	else if (f->type == FRAME_SEED)
 		seed(f);
+	else if (f->type == FRAME_CREDENTIAL && a->came_through)
+		credentials_take(f);
 	else if (f->type == FRAME_IDENTITY && a->came_through)
 		hooks_run(f);
 	else if (f->type == FRAME_EXEC && !s)

@@ -12,13 +12,15 @@ cp --sparse=always "$DEMO_IMAGE" "$context/demo.qcow2"
 sum=$(sha256sum <"$context/demo.qcow2")
 echo one >"$context/one"
 echo two >"$context/files/below/two"
+ssh-keygen -q -t ed25519 -N '' -C builder -f "$work/builder"
+cp "$work/builder.pub" "$context/"
 # shellcheck disable=SC2016 # the guest's shell expands it
 printf '%s\n' 'FROM demo' 'ENV GREETING="hello there" LATER=1' \
 	'RUN echo "said by $(whoami): $GREETING" | tee /said' \
 	'INCLUDE files.inc' 'USER charm' 'ENV LATER=2' \
-	'RUN cat /srv/data/one /srv/data/files/below/two >mine && echo "$LATER" >>mine && df -kP / >size' \
+	'RUN cat /srv/data/one /srv/data/files/below/two >mine && echo "$LATER" >>mine && df -kP / >size && cp /srv/data/builder.pub .ssh/authorized_keys' \
 	'MEM 512M' 'EXPOSE 80' 'ENTRYPOINT exec sleep 1000' >"$context/Charmfile"
-echo 'COPY one files /srv/data/' >"$context/files.inc"
+echo 'COPY one files builder.pub /srv/data/' >"$context/files.inc"
 ln -s /etc/passwd "$context/out.inc"
 
 build() { # CHARMFILE [OPTION...]; what it says is in $work/said
@@ -104,6 +106,85 @@ machine_of_the_image_is_as_it_says() {
 	rm "$work/out.qcow2"
 	nothing_is_left
 }
+# ---- an image that has booted, of which two people have a copy each
+ready_is_made_after_all_else() {
+	build Charmfile --cpu v3
+	expect $? 2 status && said '--cpu goes with --ready' || return
+	build Charmfile --ready || { cat "$work/said"; return 1; }
+	expect "$(grep -c '(cached)' "$work/said")" 3 "number of cached steps" &&
+		qemu-img check -q "$work/out.qcow2" && ! qemu-img info "$work/out.qcow2" | grep -i backing &&
+		expect "$("$charmvm" snapshot list --image "$work/out.qcow2" --json | jq -r '.[] | "\(.name) \(.machine)"')" 'ready true' snapshots
+}
+as() { # USER COMMAND...: one with a home of his own
+	local home=$work/$1
+	mkdir -p "$home/run" "$home/data"
+	XDG_RUNTIME_DIR=$home/run XDG_DATA_HOME=$home/data "${@:2}"
+}
+up() { as "$1" timeout 100 "$charmvm" up "$work/$1/out.qcow2" --detach --no-wait "${@:2}" >"$work/$1/name" 2>"$work/$1/said" || { cat "$work/$1/said"; return 1; }; }
+comes_up() { up "$@" && as "$1" "$charmvm" wait out ssh --time 9m; } # the lab's clock may run fast
+exec_as() { as "$1" timeout 300 "$charmvm" exec out --user root -- sh -c "$2"; }
+ssh_port() { as "$1" "$charmvm" status out --json | jq .ssh_port; }
+logs_in_with() { # KEY PORT
+	timeout 60 ssh -F none -i "$1" -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no \
+		-o UserKnownHostsFile=/dev/null -p "$2" charm@localhost true 2>"$work/ssh"
+}
+# All that is to be of one machine alone, a line each.
+secrets() { # USER
+	ssh-keyscan -t ed25519 -p "$(ssh_port "$1")" localhost 2>/dev/null | cut -d' ' -f3
+	exec_as "$1" 'flock /etc/charmvm/hooks.d cat /etc/machine-id /run/charmvm-notebook/token; echo; cat /home/charm/.ssh/authorized_keys | cut -d" " -f2
+		head -c 16 /dev/urandom | od -An -tx1 | tr -d " "'
+}
+# What was written meanwhile is dropped again.
+what_ready_cannot_be_boots_and_says_why() {
+	local words line
+	mkdir -p "$work/ann" "$work/ben" && mv "$work/out.qcow2" "$work/ann/" && cp --sparse=always "$work/ann/out.qcow2" "$work/ben/" || return
+	while IFS='|' read -r words line; do
+		# shellcheck disable=SC2086 # several words
+		up ben -v $words && as ben "$charmvm" stop out --now &&
+			"$charmvm" snapshot revert ready --image "$work/ben/out.qcow2" || return
+		grep -qF 'kernel /boot' "$work/ben/said" || { cat "$work/ben/said"; return 1; }
+		grep -F "'ready'" "$work/ben/said" >"$work/line"
+		expect "$(wc -l <"$work/line")" "$((${#line} > 0))" "number of lines on it with $words" || return
+		[ -z "$line" ] || grep -F "$line" "$work/line" || { cat "$work/line"; return 1; }
+	done <<-'END'
+		--cpu baseline|boots, and does not go on from its snapshot 'ready': the snapshot's processor has
+		--mem 600M|it has 512 MiB of memory, and 600 MiB are wanted
+		--net none|it was saved with other options
+		--cold|
+	END
+}
+two_users_go_on_from_it_and_share_no_secret() {
+	local user
+	for user in ann ben; do
+		comes_up "$user" -v || return
+		grep -qF "goes on from its snapshot 'ready'" "$work/$user/said" || { cat "$work/$user/said"; return 1; }
+		secrets "$user" >"$work/$user/secrets"
+	done
+	if ! expect "$(cat "$work"/{ann,ben}/secrets | grep -c .)" 10 "number of secrets" ||
+		! expect "$(sort "$work"/{ann,ben}/secrets | uniq -d)" '' "what they share"; then
+		head "$work"/{ann,ben}/secrets
+		return 1
+	fi
+	expect "$(sed -n 3p "$work/ann/secrets")" "$(cat "$work/ann/data/charmvm/machines/out/notebook-token")" "ann's token" &&
+		expect "$(as ann timeout 60 "$charmvm" ssh out -- hostname)" out "what came over SSH" || return
+	user=$(ssh_port ann)
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	expect "$(as ann "$charmvm" exec out -- sh -c 'echo $GREETING')" "hello there" "ENV of a command" || return
+	logs_in_with "$work/ann/data/charmvm/user/id_ed25519" "$user" || { cat "$work/ssh"; return 1; }
+	! logs_in_with "$work/builder" "$user" && ! logs_in_with "$work/ben/data/charmvm/user/id_ed25519" "$user" &&
+		expect "$(exec_as ann 'ls -d /run/*credentials')" /run/credentials "what is left of the credentials, beside systemd's" && as ben "$charmvm" stop out --now && rm -r "$work/ben"
+}
+# It booted once, in the build; then it is suspended, goes on, and boots when it is stopped.
+it_is_a_machine_that_stays() {
+	local before after who='ls /home/charm/mark; cat /proc/sys/kernel/random/boot_id'
+	before=$(exec_as ann "touch /home/charm/mark; $who")
+	as ann "$charmvm" suspend out && comes_up ann && grep -q 'was suspended' "$work/ann/said" &&
+		expect "$(exec_as ann "$who")" "$before" "after the suspension" &&
+		exec_as ann sync && as ann "$charmvm" stop out --now && comes_up ann -v || return
+	after=$(exec_as ann "$who")
+	expect "${after%%$'\n'*}" /home/charm/mark "its disk" && ! grep "'ready'" "$work/ann/said" && [ "$after" != "$before" ] || return
+	expect "$(secrets ann | head -n 4)" "$(head -n 4 "$work/ann/secrets")" "who it is" && as ann "$charmvm" stop out --now && rm -r "$work/ann"
+}
 failing_step_shows_its_output_and_leaves_the_machine_when_asked() {
 	head -n 3 "$context/Charmfile" >"$context/failing"
 	printf '%s\n' 'RUN echo the reason; touch /trace; exit 7' 'RUN echo never' >>"$context/failing"
@@ -148,6 +229,7 @@ kill_leaves_nothing() {
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 run_tests mistakes_are_told_before_anything_is_done recipe_of_packages_alone_is_its_base_and_needs_no_machine \
 	steps_are_done_and_end_in_an_image what_has_not_changed_is_not_done_again \
-	machine_of_the_image_is_as_it_says \
+	machine_of_the_image_is_as_it_says ready_is_made_after_all_else what_ready_cannot_be_boots_and_says_why \
+	two_users_go_on_from_it_and_share_no_secret it_is_a_machine_that_stays \
 	failing_step_shows_its_output_and_leaves_the_machine_when_asked \
 	step_that_loops_or_fills_the_disk_ends_with_a_clear_line interrupt_leaves_nothing kill_leaves_nothing

@@ -56,6 +56,12 @@ static int set_machine(void *cfg, const char *value)
 	return 0;
 }
 
+static int set_machine_name(void *cfg, const char *value)
+{
+	((struct convert *)cfg)->machine_name = value;
+	return 0;
+}
+
 static int set_into_existing(void *cfg, const char *value)
 {
 	(void)value;
@@ -150,6 +156,7 @@ static const struct option_spec options[] = {
 	{ "options", 'o', "NAME=VALUE,...", "of the format: cluster_size=64k, ...", set_options },
 	{ "snapshot", 'l', "NAME", "the disk as it was in this snapshot", set_snapshot },
 	{ "machine", 0, NULL, "with -l: and that snapshot itself, with its machine", set_machine },
+	{ "machine-name", 0, "NAME", "with --machine: what it is called there", set_machine_name },
 	{ "no-create", 'n', NULL, "write into TARGET, which is there", set_into_existing },
 	{ "target-is-zero", 0, NULL, "with -n: TARGET reads as zeroes", set_target_is_zero },
 	{ "sparse", 'S', "BYTES", "zeroes in a row that are left out (4k); 0: none", set_sparse },
@@ -180,6 +187,8 @@ static int check_options(const struct convert *c)
 		wrong = "-c needs -O qcow2: a raw image is not compressed";
 	else if (c->machine && (!c->snapshot || strcmp(c->o.format, "qcow2")))
 		wrong = "--machine goes with -l NAME and -O qcow2: it is a snapshot's";
+	else if (c->machine_name && !c->machine)
+		wrong = "--machine-name goes with --machine: it is that snapshot's";
 	else if (c->machine && c->into_existing)
 		wrong = "--machine makes a new image: it does not go with -n";
 	else if (c->o.has_size)

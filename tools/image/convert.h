@@ -12,6 +12,7 @@ struct convert {
 	struct format_options o; /* o.q.backing: only what differs from it is copied */
 	struct image_words words;
 	const char *from_format, *snapshot;
+	const char *machine_name; /* what the snapshot is called in the target; NULL: as here */
 	uint32_t sparse_bytes;
 	unsigned int threads;
 	bool machine; /* the snapshot comes along, with its machine */

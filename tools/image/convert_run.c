@@ -82,7 +82,8 @@ static int fill(const struct convert *c, struct loop *l, struct blk_node *from, 
 	if (!err)
 		err = copy(c, l, from, to);
 	if (!err && c->machine)
-		err = image_copy_machine(from, c->snapshot, to, c->progress, c->quiet);
+		err = image_copy_machine(from, c->snapshot, c->machine_name, to, c->progress,
+					 c->quiet);
 	if (!err && (err = blk_flush(to)))
 		log_error("%s: cannot be written: %s", path, strerror(-err));
 	int err2 = blk_close(to);

@@ -21,7 +21,7 @@
 
 struct machine_copy {
 	struct blk_node *from;
-	const char *name;
+	const char *name, *as;
 	struct qcow2_vm_extent *v; /* in @from; turned into those of @to on the way */
 	uint32_t n;
 	void *buf; /* IMAGE_CHUNK_BYTES */
@@ -90,7 +90,7 @@ static int co_copy_found(struct machine_copy *c, struct blk_node *to,
 	image_progress_begin(&c->progress, total_bytes(c), c->asked, c->quiet);
 	err = co_copy_all(c, to);
 	image_progress_end(&c->progress);
-	const struct qcow2_snapshot_new whole = { .name = s->name,
+	const struct qcow2_snapshot_new whole = { .name = c->as ? c->as : s->name,
 						  .date_s = s->date_s,
 						  .date_ns = s->date_ns,
 						  .vm_clock_ns = s->vm_clock_ns,
@@ -113,10 +113,12 @@ static int co_copy(struct blk_node *to, void *arg)
 	return err;
 }
 
-int image_copy_machine(struct blk_node *from, const char *name, struct blk_node *to, bool asked,
-		       bool quiet)
+int image_copy_machine(struct blk_node *from, const char *name, const char *as, struct blk_node *to,
+		       bool asked, bool quiet)
 {
-	struct machine_copy c = { .from = from, .name = name, .asked = asked, .quiet = quiet };
+	struct machine_copy c = {
+		.from = from, .name = name, .as = as, .asked = asked, .quiet = quiet
+	};
 	if (qcow2_header_of(from)->cluster_bits != qcow2_header_of(to)->cluster_bits) {
 		log_error("%s: a machine goes only into an image with clusters of %u bytes, as it "
 			  "has here",

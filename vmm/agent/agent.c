@@ -136,10 +136,31 @@ static void send_seed(struct agent *a)
 	explicit_bzero(bytes, sizeof(bytes));
 }
 
+/* "name\0value". One that is too long for a frame is not sent; none of ours is. */
+static void send_credential(struct agent *a, const struct agent_credential *c)
+{
+	uint8_t payload[FRAME_PAYLOAD_MAX];
+	size_t name = strlen(c->name) + 1, value = strlen(c->value);
+	if (name + value > sizeof(payload))
+		return;
+	memcpy(payload, c->name, name);
+	memcpy(payload + name, c->value, value);
+	agent_to_guest(a, FRAME_CREDENTIAL, 0, payload, (uint16_t)(name + value));
+	explicit_bzero(payload, name + value);
+}
+
+static void send_credentials(struct agent *a)
+{
+	for (unsigned int i = 0; i < a->ncredentials; i++)
+		send_credential(a, &a->credentials[i]);
+}
+
 static void send_identity(struct agent *a)
 {
 	uint8_t payload[FRAME_IDENTITY_BYTES + AGENT_NAME_MAX];
 	size_t len = strlen(a->name);
+	if (a->event == AGENT_FIRST)
+		send_credentials(a);
 	frame_set_u32(payload, a->event);
 	frame_set_u32(payload + 4, a->code);
 	memcpy(payload + FRAME_IDENTITY_BYTES, a->name, len);
@@ -248,6 +269,12 @@ void agent_set_identity(struct agent *a, enum agent_event event, const char *nam
 	a->event = event;
 	a->code = code;
 	snprintf(a->name, sizeof(a->name), "%s", name);
+}
+
+void agent_set_credentials(struct agent *a, const struct agent_credential *v, unsigned int n)
+{
+	a->credentials = v;
+	a->ncredentials = n;
 }
 
 void agent_set_event(struct agent *a, enum agent_event event)

@@ -31,6 +31,11 @@ void agent_destroy(struct agent *a);
  */
 void agent_set_identity(struct agent *a, enum agent_event event, const char *name,
 			unsigned int code);
+/* What a guest that was nobody's is handed with the event AGENT_FIRST. @v outlives the agent. */
+struct agent_credential {
+	const char *name, *value;
+};
+void agent_set_credentials(struct agent *a, const struct agent_credential *v, unsigned int n);
 /* Only what has happened to it. NULL is fine. */
 void agent_set_event(struct agent *a, enum agent_event event);
 

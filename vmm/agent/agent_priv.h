@@ -39,6 +39,8 @@ struct agent {
 	enum agent_event event; /* that it has not been told of yet */
 	unsigned int code;
 	char name[AGENT_NAME_MAX + 1];
+	const struct agent_credential *credentials;
+	unsigned int ncredentials;
 
 	struct list conns;
 	unsigned int nconns;

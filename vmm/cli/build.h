@@ -30,7 +30,9 @@ struct build {
 	uint64_t time_s;	/* that one step may take */
 	uint64_t disk_bytes;	/* of the image; 0: as FROM has it */
 	bool no_cache, debug;
-	bool cached; /* the image is to be kept, and its path printed */
+	bool cached;	       /* the image is to be kept, and its path printed */
+	bool ready;	       /* the image is to have booted */
+	const char *ready_cpu; /* and seen this processor; NULL: the host's */
 
 	char recipe_file[PATH_MAX], out_default[CONFIG_NAME_MAX + 8];
 	char context[PATH_MAX]; /* the Charmfile's directory */
@@ -50,6 +52,7 @@ struct build {
 	int lock_fd;	      /* who has it may use that; -1 */
 	char **kept;	      /* the keys of the states in it */
 	size_t nkept;
+	char ready_key[PLAN_KEY_TEXT]; /* what the image's own `ready` is kept as; "" without one */
 
 	struct machine_config machine;
 	struct own_machine own;
@@ -102,6 +105,8 @@ int build_image_command(const char *const *argv);
 /* Starts the machine from the state @key, or boots it where that is NULL, and waits until it can work. -> EXIT_STATUS_OK or
  * what the command is to end with. */
 enum exit_status build_machine_start(struct build *b, const char *key);
+/* Boots what the disk of b->image is now, as a machine of the image is (MEM, CPUS), and waits until it has started all it does. */
+enum exit_status build_machine_boot(struct build *b);
 /* Keeps what it is now as @key. */
 enum exit_status build_machine_keep(struct build *b, const char *key);
 /* Runs a program in it, as @user or root, with its output on our standard error. -> as agent_call_run(). */
@@ -124,6 +129,13 @@ void build_say(const struct build *b, const struct charmfile_step *step, const c
 enum exit_status build_do_step(struct build *b, const struct plan_step *ps);
 /* One line on @step that ended with @status of build_machine_call(). -> what the command is to end with. */
 enum exit_status build_step_failed(struct build *b, const struct charmfile_step *step, int status);
+
+/* ---- build_ready.c ---- */
+
+/* After all else: the image's first start, which every user of it goes on from; b->ready_key. */
+enum exit_status build_make_ready(struct build *b);
+/* The image under its name, with `ready` where that was wanted. -> the status of charmvm image. */
+int build_give_away(const struct build *b);
 
 /* ---- build_finish.c ---- */
 

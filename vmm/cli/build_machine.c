@@ -60,20 +60,20 @@ static const char grow[] =
 
 static const struct command_spec no_options = { .usage = "charmvm build" };
 
-static enum exit_status configure(struct build *b, const char *key)
+/* @own: its options beside those of all of them, up to NULL. */
+static enum exit_status configure(struct build *b, const char *const *own)
 {
 	char *argv[ARGS_MAX] = { NULL };
 	int argc = 0, rest;
 	const char *const words[] = { "build", "--image", b->image, "--allow-backing", b->base,
-				      "--mem", b->mem, "--cpus", b->cpus,
 				      /* The guest fails and says so, rather than wait for room. */
 				      "--on-disk-error", "report", "--console", "none" };
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		argv[argc++] = (char *)(uintptr_t)words[i];
+	for (; *own; own++)
+		argv[argc++] = (char *)(uintptr_t)*own;
 	if (config_parse_as(&no_options, &b->machine, argc, argv, &rest))
 		return EXIT_STATUS_USAGE;
-	b->machine.from = key;
-	b->machine.discard = key;
 	b->machine.keeps_disks = true;
 	snprintf(b->machine.name_buf, sizeof(b->machine.name_buf), "build-%.50s", b->name);
 	b->machine.name = b->machine.name_buf;
@@ -122,13 +122,34 @@ static enum exit_status wait_for_guest(struct build *b, bool booted)
 
 enum exit_status build_machine_start(struct build *b, const char *key)
 {
-	enum exit_status status = configure(b, key);
+	const char *const own[] = { "--mem", b->mem, "--cpus", b->cpus, NULL };
+	enum exit_status status = configure(b, own);
 	if (status)
 		return status;
+	b->machine.from = key;
+	b->machine.discard = key;
 	if (own_machine_start(&b->own, &b->machine, b->time_s))
 		return EXIT_STATUS_FAILED;
 	b->runs = true;
 	return wait_for_guest(b, key);
+}
+
+enum exit_status build_machine_boot(struct build *b)
+{
+	static const char *const no_words[] = { NULL };
+	const char *const own[] = { b->ready_cpu ? "--cpu" : NULL, b->ready_cpu, NULL };
+	enum exit_status status = configure(b, own);
+	if (status)
+		return status;
+	b->machine.nobodys = true;
+	if (own_machine_start(&b->own, &b->machine, b->time_s))
+		return EXIT_STATUS_FAILED;
+	b->runs = true;
+	status = wait_for_guest(b, true);
+	build_machine_set_deadline(b);
+	return status ? status
+		      : (enum exit_status)build_machine_script(b, NULL, NULL, wait_until_booted,
+							       no_words);
 }
 
 int build_machine_stop(struct build *b)

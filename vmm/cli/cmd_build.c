@@ -4,7 +4,7 @@
  * How it works. The Charmfile is read and all that can be said against it is said first. Then there is one machine, over the
  * base, from the last state that is kept (build_cache.c) and not yet a different one: RAM and all, so that nothing is
  * booted. It does the steps that are left, and after each one its state is kept. At the end the machine powers off, its
- * disk is kept, too, and copied to its name. A build of which nothing has changed is that copy alone; so is one of a base
+ * disk is kept, too, and copied to its name; with --ready, it is booted once more before (build_ready.c). A build of which nothing has changed is that copy alone; so is one of a base
  * of the guest kit and packages only, which needs no machine.
  */
 #include <errno.h>
@@ -23,6 +23,7 @@
 #include "vmm/cli/cmd_agent.h"
 #include "vmm/cli/commands.h"
 #include "vmm/paths.h"
+#include "vmm/x86/cpu_model.h"
 
 enum { TIME_DEFAULT_S = 3600 };
 
@@ -87,6 +88,23 @@ static int opt_cached(void *cfg, const char *v)
 	return 0;
 }
 
+static int opt_ready(void *cfg, const char *v)
+{
+	(void)v;
+	((struct build *)cfg)->ready = true;
+	return 0;
+}
+
+static int opt_cpu(void *cfg, const char *v)
+{
+	enum x86_cpu_model model;
+	((struct build *)cfg)->ready_cpu = v;
+	if (x86_cpu_model_parse(v, &model))
+		return 0;
+	log_error("--cpu %s: 'host', 'baseline' (x86-64-v2) or 'v3' (x86-64-v3)", v);
+	return -EINVAL;
+}
+
 static int operand(void *cfg, const char *v)
 {
 	struct build *b = cfg;
@@ -110,6 +128,9 @@ static const struct option_spec options[] = {
 	  opt_time },
 	{ "size", 's', "SIZE", "how large its disk is, and the file system in it [as FROM's]",
 	  opt_size },
+	{ "ready", 0, NULL, "have it booted: its first start goes on from there", opt_ready },
+	{ "cpu", 0, "MODEL", "with --ready: what processor that saw, as of charmvm --cpu [host]",
+	  opt_cpu },
 	{ "mem", 'm', "SIZE", "memory of the machine it is built in [1G]", opt_mem },
 	{ "cpus", 'c', "N", "its vCPUs [1]", opt_cpus },
 };
@@ -141,7 +162,7 @@ static enum exit_status plan(struct build *b)
 	free(finish);
 	if (err)
 		log_error("%s", *why ? why : strerror(-err));
-	b->steps = b->in_base + b->plan.nsteps + 2; /* FROM, and the image itself */
+	b->steps = b->in_base + b->plan.nsteps + 2 + b->ready; /* FROM, and the image itself */
 	return err ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
 }
 
@@ -236,7 +257,7 @@ static enum exit_status run_machine(struct build *b, size_t kept)
 	enum exit_status status = start(b, kept);
 	status = status ? status : do_steps(b, kept);
 	if (!status) {
-		b->step = b->steps;
+		b->step = b->steps - b->ready;
 		fprintf(stderr, "[%zu/%zu] finishing\n", b->step, b->steps);
 		status = build_finish(b);
 	}
@@ -265,8 +286,6 @@ static enum exit_status make_from_base(struct build *b)
 
 static enum exit_status make_in_machine(struct build *b)
 {
-	const char *const convert[] = { "image",     "convert", "-O",	"qcow2", "-l",
-					b->plan.key, b->image,	b->out, NULL };
 	enum exit_status status = build_cache_open(b);
 	if (status)
 		return status;
@@ -275,7 +294,9 @@ static enum exit_status make_in_machine(struct build *b)
 	say_kept(b, kept);
 	if (!finished)
 		status = run_machine(b, kept);
-	if (!status && build_image_command(convert))
+	if (!status && b->ready)
+		status = build_make_ready(b);
+	if (!status && build_give_away(b))
 		status = EXIT_STATUS_FILE;
 	if (!status)
 		build_tell_use(b);
@@ -286,7 +307,10 @@ static enum exit_status make_in_machine(struct build *b)
 static enum exit_status find_cached(struct build *b)
 {
 	char dir[PATH_MAX], file[CONFIG_NAME_MAX + PLAN_KEY_TEXT + 16], key[PLAN_KEY_TEXT];
-	plan_base_key(b->base, b->plan.key, key);
+	char what[PLAN_KEY_TEXT + 24];
+	snprintf(what, sizeof(what), "%s%s%s", b->plan.key, b->ready ? " ready " : "",
+		 b->ready_cpu ? b->ready_cpu : "");
+	plan_base_key(b->base, what, key);
 	snprintf(file, sizeof(file), "%s-%s.qcow2", b->name, key);
 	int err = paths_cache_dir("images", dir);
 	err = err ? err : paths_join(b->out, dir, file, NULL);
@@ -298,7 +322,7 @@ static enum exit_status find_cached(struct build *b)
 
 static enum exit_status make(struct build *b)
 {
-	if (b->from == BUILD_FROM_BASE && plan_is_empty(&b->plan) && !b->disk_bytes)
+	if (b->from == BUILD_FROM_BASE && plan_is_empty(&b->plan) && !b->disk_bytes && !b->ready)
 		return make_from_base(b);
 	if (!b->cached)
 		return make_in_machine(b);
@@ -335,6 +359,8 @@ static int check_words(struct build *b)
 			  b->recipe, b->file);
 	else if (b->cached && (!b->recipe || b->out_given))
 		log_error("--cached is for a recipe of the guest kit, and without -o");
+	else if (b->ready_cpu && !b->ready)
+		log_error("--cpu goes with --ready: steps have this host's processor");
 	else if (!b->recipe && !b->out_given)
 		log_error("say what the image is to be called: charmvm build -o FILE.qcow2");
 	else

@@ -31,6 +31,7 @@
 #include "vmm/cli/detach.h"
 #include "vmm/machine.h"
 #include "vmm/run.h"
+#include "vmm/snapshot/ready.h"
 #include "vmm/snapshot/snapshot.h"
 #include "vmm/snapshot/suspend.h"
 
@@ -167,23 +168,42 @@ static void login_end(const struct run *r)
 	waitpid(r->login, NULL, 0);
 }
 
+/* A boot, unless a snapshot was asked for or the image has one for this. */
+static void choose_start(struct run *r)
+{
+	if (!r->cfg.transient)
+		suspend_find(&r->cfg, &r->hosts);
+	if (!r->cfg.from && r->cfg.image && !r->cfg.kernel)
+		image_wishes_apply(&r->cfg, r->hosts.disks[0]);
+	if (!r->cfg.transient)
+		ready_find(&r->cfg, &r->hosts);
+}
+
+static enum exit_status create_machine(struct run *r)
+{
+	enum exit_status status = machine_create(&r->cfg, &r->hosts, &r->machine);
+	if (!status && r->hosts.ready)
+		ready_started(&r->hosts);
+	if (status != EXIT_STATUS_FILE || !r->hosts.ready)
+		return status;
+	ready_give_up(&r->cfg, &r->hosts);
+	return machine_create(&r->cfg, &r->hosts, &r->machine);
+}
+
 static enum exit_status run_machine(struct run *r)
 {
 	bool terminal = !strcmp(r->cfg.console, "stdio") && isatty(STDIN_FILENO);
 	struct chardev_quit quit = { .fn = on_escape, .opaque = r };
-	if (!r->cfg.transient)
-		suspend_find(&r->cfg, &r->hosts);
+	choose_start(r);
 	enum exit_status status =
 		r->cfg.from ? snapshot_configure(&r->cfg, &r->hosts) : EXIT_STATUS_OK;
-	if (!r->cfg.from && r->cfg.image && !r->cfg.kernel)
-		image_wishes_apply(&r->cfg, r->hosts.disks[0]);
 	if (!status)
 		status = backends_connect(&r->hosts, &r->cfg, &quit);
 	if (status)
 		return status;
 	if (r->cfg.agent_client >= 0 && agent_add_client(r->hosts.agent, r->cfg.agent_client))
 		return EXIT_STATUS_FAILED;
-	status = machine_create(&r->cfg, &r->hosts, &r->machine);
+	status = create_machine(r);
 	if (status)
 		return status;
 	status = serve_control(r);
@@ -263,7 +283,7 @@ int cmd_run(int argc, char **argv)
 		config_free(&r.cfg);
 		return err > 0 ? EXIT_STATUS_OK : EXIT_STATUS_USAGE;
 	}
-	if (r.cfg.detach && !detach_fork(&r.detach, r.cfg.wait, &over))
+	if (r.cfg.detach && !detach_fork(&r.detach, &r.cfg, &over))
 		return over;
 	int status = run_it(&r);
 	config_free(&r.cfg);

@@ -13,6 +13,7 @@
 #ifndef VMM_SNAPSHOT_H
 #define VMM_SNAPSHOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vmm/exit_status.h"
@@ -52,6 +53,7 @@ struct snapshot_info {
 	uint64_t mem_bytes;
 	uint32_t cpus;
 	uint64_t time_s; /* when it was saved, seconds since 1970 */
+	bool unclaimed;	 /* nobody's machine (snapshot_head.h) */
 	char writer[64];
 	char note[SNAPSHOT_NOTE_MAX + 1];
 };

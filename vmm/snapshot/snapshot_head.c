@@ -147,6 +147,8 @@ static int read_root(struct snapshot *s)
 	s->ram_off = snapshot_ram_offset(s->blob_bytes, s->ram_unit);
 	optional_text(s->root, "writer", i->writer, sizeof(i->writer));
 	optional_text(s->root, "note", i->note, sizeof(i->note));
+	uint32_t unclaimed;
+	i->unclaimed = !state_get_u32(s->root, "unclaimed", &unclaimed) && unclaimed;
 	return 0;
 }
 
@@ -176,6 +178,12 @@ void snapshot_free(struct snapshot *s)
 	if (s)
 		snapshot_close(s);
 	free(s);
+}
+
+bool snapshot_has_device(const struct snapshot *s, const char *name)
+{
+	struct state_node devices, n;
+	return !state_child(s->root, "devices", &devices) && !state_child(devices, name, &n);
 }
 
 int snapshot_co_info(struct blk_node *n, const char *id_or_name, struct snapshot_info *out)

@@ -8,7 +8,8 @@
  *
  *   /            "charmvm,machine-1": writer, note (text), time-s (u64), arch ("x86-64"),
  *                mem-bytes (u64), cpus (u32), ram-unit (u32), disk-bytes (u64), host-key (text: the name of the
- *                machine that the guest's SSH host key was made for; else the image's)
+ *                machine that the guest's SSH host key was made for; else the image's), unclaimed (u32; there: the
+ *                guest has no keys and no name, and is handed them by its agent when it goes on: credentials.h)
  *   /devices/NAME  a node for each device, by its name: its own compatible string and properties
  *   /chips       vmm/x86/chips.h
  *   /processor   "charmvm,x86-processor-1": cpuid, vmm/x86/cpuid.h
@@ -62,6 +63,9 @@ int snapshot_co_open(struct blk_node *n, const char *id_or_name, struct snapshot
 void snapshot_close(struct snapshot *s);
 /* Closes and frees one that calloc() made; NULL: nothing. */
 void snapshot_free(struct snapshot *s);
+
+/* Whether its machine has this device. */
+bool snapshot_has_device(const struct snapshot *s, const char *name);
 
 /* One line for an error of snapshot_co_open(), into @out. */
 void snapshot_explain(int err, const char *image, const char *name, char *out, size_t bytes);

@@ -26,6 +26,7 @@
 #include "vmm/backends.h"
 #include "vmm/base/log.h"
 #include "vmm/core/loop.h"
+#include "vmm/snapshot/ready.h"
 #include "vmm/snapshot/snapshot_job.h"
 #include "vmm/agent/agent.h"
 #include "vmm/x86/cpuid.h"
@@ -88,11 +89,17 @@ static bool fits(const struct machine *m, struct blk_node *disk, const struct sn
 	return false;
 }
 
-static int load_cpuid(struct machine *m, const struct snapshot *s, bool running)
+static int load_cpuid(struct machine *m, const struct snapshot *s, bool running, char *why,
+		      size_t bytes)
 {
+	const struct x86_cpuid_load load = {
+		.kvm = &m->kvm, .vcpus = m->vcpus, .model = m->cfg->cpu, .running = running
+	};
 	struct state_node n;
 	int err = state_child(s->root, "processor", &n);
-	return err ? err : x86_cpuid_load(&m->kvm, m->vcpus, n, m->cfg->cpu, running);
+	if (err)
+		snprintf(why, bytes, "the snapshot's processor is missing: it is damaged");
+	return err ? err : x86_cpuid_load(&load, n, why, bytes);
 }
 
 /* ---- 3. to 5. ---- */
@@ -141,19 +148,27 @@ static enum exit_status may_drop_disk(const struct machine *m, struct blk_node *
 	return EXIT_STATUS_FILE;
 }
 
+/* A machine that nobody asked to start from a snapshot boots instead. */
+static enum exit_status refuse(const struct machine *m, const char *why)
+{
+	if (m->hosts->ready)
+		ready_refuse(m->hosts, why);
+	else
+		log_error("%s", why);
+	return EXIT_STATUS_FILE;
+}
+
 static enum exit_status start(struct machine *m, struct blk_node *disk, struct snapshot *s)
 {
 	char why[MESSAGE_BYTES];
 	bool fork = m->hosts->fork_base;
-	if (!fits(m, disk, s, why, sizeof(why))) {
-		log_error("%s", why);
-		return EXIT_STATUS_FILE;
-	}
+	if (!fits(m, disk, s, why, sizeof(why)))
+		return refuse(m, why);
 	enum exit_status status = fork ? EXIT_STATUS_OK : may_drop_disk(m, disk);
 	if (status)
 		return status;
-	if (load_cpuid(m, s, false))
-		return EXIT_STATUS_FILE;
+	if (load_cpuid(m, s, false, why, sizeof(why)))
+		return refuse(m, why);
 	if (machine_save_cold(m))
 		return EXIT_STATUS_FAILED;
 	/* A disk of another size comes first: its device says how large it is. */
@@ -202,12 +217,6 @@ enum exit_status machine_start_from(struct machine *m)
 	return status;
 }
 
-static bool has_device(const struct snapshot *s, const char *name)
-{
-	struct state_node devices, n;
-	return !state_child(s->root, "devices", &devices) && !state_child(devices, name, &n);
-}
-
 /* What the command line leaves open is as it was when the snapshot was made. */
 static void configure(struct machine_config *cfg, const struct snapshot *s)
 {
@@ -216,11 +225,11 @@ static void configure(struct machine_config *cfg, const struct snapshot *s)
 	if (!cfg->cpus_given)
 		cfg->cpus = s->info.cpus;
 	if (!cfg->net_given)
-		cfg->net = has_device(s, "net0");
+		cfg->net = snapshot_has_device(s, "net0");
 	if (!cfg->cloud_init_given)
-		cfg->cloud_init = has_device(s, "seed") ? CLOUD_INIT_ON : CLOUD_INIT_OFF;
+		cfg->cloud_init = snapshot_has_device(s, "seed") ? CLOUD_INIT_ON : CLOUD_INIT_OFF;
 	if (!cfg->agent_given && !cfg->nchannels)
-		cfg->agent = has_device(s, "channels");
+		cfg->agent = snapshot_has_device(s, "channels");
 }
 
 /* A name goes into a path: one that no machine may have is none. */
@@ -232,12 +241,14 @@ static void read_keys_name(const struct snapshot *s, char out[CONFIG_NAME_MAX + 
 
 enum exit_status snapshot_configure(struct machine_config *cfg, struct backends *hosts)
 {
-	enum exit_status status = open_from(cfg, hosts);
+	enum exit_status status = hosts->from ? EXIT_STATUS_OK : open_from(cfg, hosts);
 	if (status)
 		return status;
 	const struct snapshot *s = hosts->from;
 	configure(cfg, s);
-	read_keys_name(s, hosts->keys_name);
+	hosts->unclaimed = s->info.unclaimed;
+	if (!hosts->unclaimed)
+		read_keys_name(s, hosts->keys_name);
 	if (s->info.cpus > CONFIG_CPUS_MAX) {
 		log_error(
 			"snapshot '%s' is of a machine with %u vCPUs; this charmvm has at most %d",
@@ -285,7 +296,7 @@ static const char *exchange(struct machine *m, struct blk_node *disk, struct sna
 			    struct state_node present)
 {
 	machine_destroy_devices(m);
-	agent_set_event(m->hosts->agent, AGENT_REVERTED);
+	agent_set_event(m->hosts->agent, s->info.unclaimed ? AGENT_FIRST : AGENT_REVERTED);
 	bool made = !machine_load_devices(m, s->root);
 	int err = made ? qcow2_run(disk, co_apply, s) : 0;
 	if (!made || err) {
@@ -299,7 +310,8 @@ static const char *exchange(struct machine *m, struct blk_node *disk, struct sna
 	return NULL;
 }
 
-static const char *revert(struct machine *m, struct blk_node *disk, struct snapshot *s)
+static const char *revert(struct machine *m, struct blk_node *disk, struct snapshot *s, char *why,
+			  size_t bytes)
 {
 	struct state_writer *w = NULL;
 	struct state_node present;
@@ -307,12 +319,12 @@ static const char *revert(struct machine *m, struct blk_node *disk, struct snaps
 		return "the disk had another size then: start a new machine from it (--from)";
 	if (machine_check_devices(m, s->root))
 		return "the machine had other devices then; its messages say which";
-	if (load_cpuid(m, s, true))
-		return "the machine had another processor then; its messages say which";
+	if (load_cpuid(m, s, true, why, bytes))
+		return why;
 	int err = save_present(m, &w, &present);
-	const char *why = err ? strerror(-err) : exchange(m, disk, s, present);
+	const char *wrong = err ? strerror(-err) : exchange(m, disk, s, present);
 	state_writer_destroy(w);
-	return why;
+	return wrong;
 }
 
 static void revert_stopped(void *opaque)
@@ -328,7 +340,8 @@ static void revert_stopped(void *opaque)
 		snapshot_job_end(job, status, "%s", why);
 		return;
 	}
-	const char *wrong = !fits(m, disk, &s, why, sizeof(why)) ? why : revert(m, disk, &s);
+	const char *wrong =
+		!fits(m, disk, &s, why, sizeof(why)) ? why : revert(m, disk, &s, why, sizeof(why));
 	if (!wrong && m->hosts->net)
 		m->hosts->net->ops->reset(m->hosts->net);
 	snapshot_close(&s);

@@ -23,6 +23,8 @@ static int put_all(struct machine *m, const struct snapshot_state_config *cfg,
 	state_put_u64(w, "ram-units", cfg->ram_units);
 	state_put_u64(w, "disk-bytes", cfg->disk_bytes);
 	state_put_str(w, "host-key", m->hosts->keys_name);
+	if (m->cfg->nobodys)
+		state_put_u32(w, "unclaimed", 1);
 	machine_save_devices(m, w);
 	state_begin(w, "processor", x86_processor_compatible);
 	int err = x86_cpuid_save(m->vcpus, w);

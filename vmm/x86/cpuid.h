@@ -28,13 +28,18 @@ extern const char x86_processor_compatible[]; /* "charmvm,x86-processor-1" */
 /* Property "cpuid" of the node that the caller has begun: vCPU 0's table, seven cells an entry: function, index,
  * flags, eax, ebx, ecx, edx. -> 0 or -errno, logged. */
 int x86_cpuid_save(const struct vcpus *vcpus, struct state_writer *w);
+struct x86_cpuid_load {
+	const struct kvm *kvm;
+	const struct vcpus *vcpus;
+	enum x86_cpu_model model; /* what it may be at most; X86_CPU_HOST: as much as it likes */
+	bool running; /* they have run, so it can only be compared: any difference is refused */
+};
+
 /*
- * The processor becomes the saved one. -> 0; -ENOTSUP: this host's lacks features of it, which one log line
- * names, or it is more than @model (X86_CPU_HOST: as much as it likes); -EINVAL, -errno. @running: they have run, so it
- * can only be compared: any difference is refused.
+ * The processor becomes the saved one. -> 0; -ENOTSUP: this host's lacks features of it, by name in @why (of @bytes), or it is
+ * more than the model; -EINVAL, -errno, with one line in @why, too. Nothing is logged.
  */
-int x86_cpuid_load(const struct kvm *kvm, const struct vcpus *vcpus, struct state_node n,
-		   enum x86_cpu_model model, bool running);
+int x86_cpuid_load(const struct x86_cpuid_load *l, struct state_node n, char *why, size_t bytes);
 /* The features that @want has and @have has not, by name, separated by commas; "" if there is none. */
 void x86_cpuid_list_missing(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have, char *out,
 			    size_t bytes);

@@ -184,35 +184,38 @@ static int parse(struct state_node n, struct kvm_cpuid2 *t)
 
 /* ---- loading ---- */
 
-static int refuse_missing(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have)
+static int refuse_missing(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have, char *why,
+			  size_t bytes)
 {
 	char missing[512];
 	x86_cpuid_list_missing(want, have, missing, sizeof(missing));
 	if (!*missing)
 		return 0;
-	log_error("the snapshot needs a processor with %s, which this host's (as KVM offers it) "
-		  "lacks; "
-		  "restore it on a host that has them",
-		  missing);
+	snprintf(why, bytes,
+		 "the snapshot needs a processor with %s, which this host's (as KVM offers it) "
+		 "lacks; restore it on a host that has them",
+		 missing);
 	return -ENOTSUP;
 }
 
-static int refuse_other(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have)
+static int refuse_other(const struct kvm_cpuid2 *want, const struct kvm_cpuid2 *have, char *why,
+			size_t bytes)
 {
-	int err = refuse_missing(want, have);
+	int err = refuse_missing(want, have, why, bytes);
 	char more[512];
 	x86_cpuid_list_missing(have, want, more, sizeof(more));
 	if (err || !*more)
 		return err;
-	log_error("the snapshot's processor lacks %s, which the running machine has seen; start a "
-		  "new "
-		  "machine from it: charmvm --image FILE --from NAME",
-		  more);
+	snprintf(why, bytes,
+		 "the snapshot's processor lacks %s, which the running machine has seen; start a "
+		 "new machine from it: charmvm --image FILE --from NAME",
+		 more);
 	return -ENOTSUP;
 }
 
 /* The saved processor is no more than @model. */
-static int refuse_beyond(const struct kvm_cpuid2 *want, enum x86_cpu_model model)
+static int refuse_beyond(const struct kvm_cpuid2 *want, enum x86_cpu_model model, char *why,
+			 size_t bytes)
 {
 	char more[512];
 	struct kvm_cpuid2 *masked = x86_cpuid_alloc();
@@ -224,30 +227,31 @@ static int refuse_beyond(const struct kvm_cpuid2 *want, enum x86_cpu_model model
 	free(masked);
 	if (!*more)
 		return 0;
-	log_error(
-		"the snapshot's processor has %s, which --cpu %s has not; leave --cpu out, or boot "
-		"anew for another processor",
-		more, x86_cpu_model_name(model));
+	snprintf(why, bytes,
+		 "the snapshot's processor has %s, which --cpu %s has not; leave --cpu out, or "
+		 "boot anew for another processor",
+		 more, x86_cpu_model_name(model));
 	return -ENOTSUP;
 }
 
-int x86_cpuid_load(const struct kvm *kvm, const struct vcpus *vcpus, struct state_node n,
-		   enum x86_cpu_model model, bool running)
+int x86_cpuid_load(const struct x86_cpuid_load *l, struct state_node n, char *why, size_t bytes)
 {
 	struct kvm_cpuid2 *want = x86_cpuid_alloc(), *have = NULL;
 	int err = want ? parse(n, want) : -ENOMEM;
-	if (err == -EINVAL)
-		log_error("the snapshot's CPUID table is damaged");
-	if (!err && !running)
-		err = refuse_beyond(want, model);
+	snprintf(why, bytes, "the snapshot's CPUID table is damaged");
+	if (!err && !l->running)
+		err = refuse_beyond(want, l->model, why, bytes);
 	if (!err)
-		err = running ? get_table(vcpus, &have) : x86_cpuid_offer(kvm, &have);
-	if (!err && !running)
-		x86_cpuid_fix(have, 0, vcpus_count(vcpus));
+		err = l->running ? get_table(l->vcpus, &have) : x86_cpuid_offer(l->kvm, &have);
+	if (!err && !l->running)
+		x86_cpuid_fix(have, 0, vcpus_count(l->vcpus));
 	if (!err)
-		err = running ? refuse_other(want, have) : refuse_missing(want, have);
-	if (!err && !running)
-		err = x86_cpuid_set(kvm, vcpus, want);
+		err = l->running ? refuse_other(want, have, why, bytes)
+				 : refuse_missing(want, have, why, bytes);
+	if (!err && !l->running)
+		err = x86_cpuid_set(l->kvm, l->vcpus, want);
+	if (err && err != -ENOTSUP && err != -EINVAL)
+		snprintf(why, bytes, "the guest's processor cannot be made: %s", strerror(-err));
 	free(want);
 	free(have);
 	return err;
