@@ -76,6 +76,17 @@ fork_has_a_token_and_a_port_of_its_own_and_the_same_kernels() {
 		expect "$(kernels_of "$port" "$fork_token")" "$id" "the fork's kernels" || return
 	there "\"\$charmvm\" stop $twin --now"
 }
+# Whoever starts it is this user, and the token is the one that is kept for the machine's name: that of the build is gone.
+image_that_is_ready_goes_on_with_its_users_token() {
+	local dir=\$work/ready
+	there "\"\$charmvm\" stop $machine --time 300" && there "mkdir -p $dir && echo 'FROM $image' >$dir/Charmfile" &&
+		there "XDG_CACHE_HOME=\$work/cache \"\$charmvm\" build -f $dir/Charmfile -o $dir/$machine.qcow2 --ready --mem 1536M" || return
+	there "\"\$charmvm\" up $dir/$machine.qcow2 --detach" >"$work/again"
+	cat "$work/again"
+	expect "$(tail -n 1 "$work/again")" "$(cat "$work/url")" "the last line of up" && eventually 60 curl -s -m 60 -o /dev/null http://localhost:8811/ || return
+	expect "$(status_of 8811 api/contents "$(token)")" 200 "the answer to the token" &&
+		expect "$(status_of 8811 api/contents 0123456789abcdef)" 403 "the answer to another one"
+}
 ends_when_asked() {
 	there "\"\$charmvm\" stop $machine --time 300" || return
 	echo exit >&"$to"
@@ -85,4 +96,4 @@ ends_when_asked() {
 run_tests machine_boots_to_a_notebook token_is_the_one_that_is_kept_beside_the_host_key \
 	nobody_gets_in_without_the_token every_package_is_there hello_world_runs browser_runs_a_cell_and_sees_the_plot \
 	server_that_is_killed_comes_back_with_its_token fork_has_a_token_and_a_port_of_its_own_and_the_same_kernels \
-	ends_when_asked
+	image_that_is_ready_goes_on_with_its_users_token ends_when_asked
