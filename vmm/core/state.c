@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state tree over libfdt. */
+/* Writing the state tree, with libfdt. */
 #include "vmm/core/state.h"
 
 #include <errno.h>
@@ -8,8 +8,6 @@
 #include <string.h>
 
 #include "vmm/base/checked.h"
-#include "vmm/base/endian.h"
-#include "vmm/base/log.h"
 
 enum { STATE_BUF_FIRST = 64 * 1024, STATE_BUF_MAX = 256 * 1024 * 1024 };
 
@@ -125,115 +123,4 @@ int state_finish(struct state_writer *w, const void **blob, size_t *len_bytes)
 	*blob = w->buf;
 	*len_bytes = fdt_totalsize(w->buf);
 	return 0;
-}
-
-int state_open(const void *blob, size_t len_bytes, struct state_node *root)
-{
-	if (fdt_check_full(blob, len_bytes))
-		return -EINVAL;
-	*root = (struct state_node){ blob, 0 };
-	return 0;
-}
-
-int state_child(struct state_node n, const char *name, struct state_node *out)
-{
-	int off = fdt_subnode_offset(n.fdt, n.off, name);
-	if (off < 0)
-		return -ENOENT;
-	*out = (struct state_node){ n.fdt, off };
-	return 0;
-}
-
-int state_next_child(struct state_node n, struct state_node *it)
-{
-	int off = it->fdt ? fdt_next_subnode(n.fdt, it->off) : fdt_first_subnode(n.fdt, n.off);
-	if (off < 0)
-		return -ENOENT;
-	*it = (struct state_node){ n.fdt, off };
-	return 0;
-}
-
-const char *state_name(struct state_node n)
-{
-	const char *name = fdt_get_name(n.fdt, n.off, NULL);
-	return name ? name : "?";
-}
-
-int state_check(struct state_node n, const char *compatible)
-{
-	int len;
-	const char *have = fdt_getprop(n.fdt, n.off, "compatible", &len);
-	if (have && len > 0 && (size_t)len == strlen(compatible) + 1 &&
-	    !memcmp(have, compatible, (size_t)len))
-		return 0;
-	log_error("saved state: node '%s' is '%.*s', this charmvm knows '%s'",
-		  fdt_get_name(n.fdt, n.off, NULL), have && len > 0 ? len : 1,
-		  have && len > 0 ? have : "?", compatible);
-	return -ENOTSUP;
-}
-
-int state_get_blob(struct state_node n, const char *name, const void **p, size_t *len_bytes)
-{
-	int len;
-	const void *prop = fdt_getprop(n.fdt, n.off, name, &len);
-	if (!prop)
-		return -ENOENT;
-	*p = prop;
-	*len_bytes = (size_t)len;
-	return 0;
-}
-
-int state_get_bytes(struct state_node n, const char *name, void *p, size_t len_bytes)
-{
-	const void *prop;
-	size_t have;
-	int err = state_get_blob(n, name, &prop, &have);
-	if (err)
-		return err;
-	if (have != len_bytes)
-		return -EINVAL;
-	memcpy(p, prop, len_bytes);
-	return 0;
-}
-
-int state_get_str(struct state_node n, const char *name, char *out, size_t bytes)
-{
-	const void *text;
-	size_t len;
-	int err = state_get_blob(n, name, &text, &len);
-	if (err)
-		return err;
-	if (!len || len > bytes || memchr(text, '\0', len) != (const char *)text + len - 1)
-		return -EINVAL;
-	memcpy(out, text, len);
-	return 0;
-}
-
-int state_get_u32(struct state_node n, const char *name, uint32_t *v)
-{
-	uint8_t cell[4];
-	int err = state_get_bytes(n, name, cell, sizeof(cell));
-	if (!err)
-		*v = get_be32(cell);
-	return err;
-}
-
-int state_get_u64(struct state_node n, const char *name, uint64_t *v)
-{
-	uint8_t cell[8];
-	int err = state_get_bytes(n, name, cell, sizeof(cell));
-	if (!err)
-		*v = get_be64(cell);
-	return err;
-}
-
-int state_get_bool(struct state_node n, const char *name, bool *v)
-{
-	uint32_t cell;
-	int err = state_get_u32(n, name, &cell);
-	if (!err && cell > 1)
-		err = -EINVAL;
-	if (!err)
-		*v = cell;
-	return err;
 }
