@@ -16,7 +16,7 @@
 #include "vmm/base/log.h"
 #include "vmm/paths.h"
 
-enum { NAME_TRIES = 100 };
+enum { NAME_TRIES = 100, RECORD_BYTES_MAX = 64 * 1024 };
 
 static const char ending[] = ".json";
 
@@ -93,7 +93,7 @@ int record_publish(struct record *r)
 	if (!text)
 		return -ENOMEM;
 	size_t bytes = strlen(text);
-	int err = ftruncate(r->fd, 0) < 0 ? -errno : 0;
+	int err = bytes > RECORD_BYTES_MAX ? -ENAMETOOLONG : ftruncate(r->fd, 0) < 0 ? -errno : 0;
 	if (!err && pwrite(r->fd, text, bytes, 0) != (ssize_t)bytes)
 		err = -EIO;
 	free(text);
@@ -117,6 +117,14 @@ static void copy_string(char *out, size_t size, const char *s)
 	snprintf(out, size, "%s", s);
 }
 
+/* One read: json_loadfd() takes a byte at a time. NULL: it is none. */
+static json_t *read_object(int fd)
+{
+	char text[RECORD_BYTES_MAX];
+	ssize_t n = read(fd, text, sizeof(text));
+	return n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
+}
+
 /* Reads the record of a machine that runs. -> 0, -ENOENT (none, or a stale one), -EINVAL. */
 static int load(struct record *r, const char *name)
 {
@@ -128,7 +136,7 @@ static int load(struct record *r, const char *name)
 	if (fd < 0)
 		return -errno;
 	bool stale = !flock(fd, LOCK_SH | LOCK_NB);
-	json_t *o = stale ? NULL : json_loadfd(fd, 0, NULL);
+	json_t *o = stale ? NULL : read_object(fd);
 	close(fd);
 	if (stale)
 		return -ENOENT;
