@@ -28,12 +28,17 @@
 
 #include "vmm/base/endian.h"
 
-uint8_t *q_alloc_aligned(uint64_t bytes)
+static uint8_t *alloc_dirty(uint64_t bytes)
 {
 	void *p;
-	if (posix_memalign(&p, Q_PAGE_BYTES_MAX, MAX(bytes, UINT64_C(512))))
-		return NULL;
-	memset(p, 0, MAX(bytes, UINT64_C(512)));
+	return posix_memalign(&p, Q_PAGE_BYTES_MAX, MAX(bytes, UINT64_C(512))) ? NULL : p;
+}
+
+uint8_t *q_alloc_aligned(uint64_t bytes)
+{
+	uint8_t *p = alloc_dirty(bytes);
+	if (p)
+		memset(p, 0, MAX(bytes, UINT64_C(512)));
 	return p;
 }
 
@@ -50,7 +55,7 @@ int q_co_write_cluster(struct qcow2 *q, uint64_t off, const uint8_t *buf)
 int q_co_read_table(struct qcow2 *q, uint64_t off, uint64_t bytes, uint8_t **out)
 {
 	uint64_t whole = align_up(bytes, 512);
-	*out = q_alloc_aligned(whole);
+	*out = alloc_dirty(whole);
 	if (!*out)
 		return -ENOMEM;
 	int err = whole ? blk_co_read(q->node.file, *out, whole, off) : 0;
