@@ -45,7 +45,7 @@ struct world {
 
 	enum exit_status status; /* of the last snapshot operation */
 	char message[512];
-	unsigned int answers, rounds;
+	unsigned int answers, rounds, looks;
 	uint32_t count;
 	uint64_t file_blocks;
 	long fds, maps;

@@ -111,15 +111,18 @@ static int co_apply(struct blk_node *n, void *arg)
 }
 
 /* RAM, chips and vCPUs; the devices are there. */
-static int load_memory(struct machine *m, struct blk_node *disk, const struct snapshot *s)
+static int load_memory(struct machine *m, struct blk_node *disk, const struct snapshot *s,
+		       bool running)
 {
-	int err = snapshot_ram_restore(&m->origin, &m->ram, disk, s);
+	int err = running ? snapshot_ram_revert(&m->origin, &m->ram, disk, s)
+			  : snapshot_ram_restore(&m->origin, &m->ram, disk, s);
 	if (err)
 		log_error("cannot get the machine's memory from the snapshot: %s", strerror(-err));
 	err = err ? err : machine_load_processor(m, s->root);
 	err = err ? err : machine_new_generation(m);
 	if (err)
 		return err;
+	machine_settle(m);
 	event_dev_vm_generation(m->event_dev);
 	memcpy(m->snapshot_id, s->id, sizeof(m->snapshot_id));
 	return 0;
@@ -181,7 +184,7 @@ static enum exit_status start(struct machine *m, struct blk_node *disk, struct s
 	int err = resized || fork ? 0 : qcow2_run(disk, co_apply, s);
 	if (err)
 		log_error("%s: its disk cannot be set back: %s", blk_name(disk), strerror(-err));
-	return err || load_memory(m, disk, s) ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
+	return err || load_memory(m, disk, s, false) ? EXIT_STATUS_FILE : EXIT_STATUS_OK;
 }
 
 /* The image that the snapshot is in: the disk itself, or what a throw-away machine's disk lies on. */
@@ -303,7 +306,7 @@ static const char *exchange(struct machine *m, struct blk_node *disk, struct sna
 		back_to_present(m, present);
 		return made ? strerror(-err) : "its saved devices are damaged";
 	}
-	if (load_memory(m, disk, s)) {
+	if (load_memory(m, disk, s, true)) {
 		machine_quit(m, EXIT_STATUS_FAILED);
 		return "its memory or its processors are damaged; the machine is lost and ends";
 	}

@@ -107,6 +107,7 @@ static int restore_run(struct snapshot_ram *r, struct x86_ram *ram, struct blk_n
 	uint64_t len = MIN(bytes, ram->len_bytes - off);
 	if (!map || (host | off | len) % PAGE_BYTES) {
 		struct read_job job = { s, (uint8_t *)ram->hva + off, off, len };
+		r->some_read = true;
 		return qcow2_run(n, co_read, &job);
 	}
 	for (uint64_t at = 0; at < bytes; at += s->ram_unit)
@@ -117,16 +118,11 @@ static int restore_run(struct snapshot_ram *r, struct x86_ram *ram, struct blk_n
 int snapshot_ram_restore(struct snapshot_ram *r, struct x86_ram *ram, struct blk_node *n,
 			 const struct snapshot *s)
 {
-	if (r->mapped && strcmp(r->mapped_id, s->id) == 0) {
-		snapshot_ram_forget_saved(r);
-		x86_ram_revert(ram);
-		return 0;
-	}
 	snapshot_ram_forget(r);
 	r->unit = s->ram_unit;
 	r->n_units = div_round_up(ram->len_bytes, s->ram_unit);
 	r->mapped = calloc(r->n_units, sizeof(*r->mapped));
-	int err = r->mapped ? x86_ram_clear(ram) : -ENOMEM;
+	int err = r->mapped ? 0 : -ENOMEM;
 	bool can_map = file_bytes(qcow2_vm_fd(n));
 	uint64_t off, host, bytes;
 	for (uint32_t i = 0; i < s->n_extents && !err; i++)
@@ -135,6 +131,41 @@ int snapshot_ram_restore(struct snapshot_ram *r, struct x86_ram *ram, struct blk
 					  can_map && i < MAPPINGS_MAX);
 	snprintf(r->mapped_id, sizeof(r->mapped_id), "%s", s->id);
 	return err;
+}
+
+/* ---- back to one ---- */
+
+/* Whether the piece of the file that unit @i shows goes on in the one behind it. */
+static bool goes_on(const struct snapshot_ram *r, uint64_t i)
+{
+	return r->mapped[i + 1] == (r->mapped[i] ? r->mapped[i] + r->unit : 0);
+}
+
+/* What was written since RAM was mapped goes. */
+static void drop_written(const struct snapshot_ram *r, struct x86_ram *ram)
+{
+	x86_ram_drop_begin(ram);
+	for (uint64_t i = 0, first = 0; i < r->n_units; i++) {
+		if (i + 1 < r->n_units && goes_on(r, i))
+			continue;
+		uint64_t off = first * r->unit;
+		x86_ram_drop(ram, off, MIN((i + 1) * r->unit, ram->len_bytes) - off);
+		first = i + 1;
+	}
+	x86_ram_drop_end(ram);
+}
+
+int snapshot_ram_revert(struct snapshot_ram *r, struct x86_ram *ram, struct blk_node *n,
+			const struct snapshot *s)
+{
+	if (r->mapped)
+		drop_written(r, ram);
+	if (r->mapped && !r->some_read && strcmp(r->mapped_id, s->id) == 0) {
+		snapshot_ram_forget_saved(r);
+		return 0;
+	}
+	int err = x86_ram_clear(ram);
+	return err ? err : snapshot_ram_restore(r, ram, n, s);
 }
 
 /* ---- leaving the image ---- */

@@ -21,6 +21,7 @@ struct snapshot_ram {
 	/* For each unit, where what its unwritten pages show is in the image; 0: nowhere, zeroes. NULL: RAM is no
 	 * mapping of the image. */
 	uint64_t *mapped;
+	bool some_read; /* what could not be mapped was read: dropping it does not bring it back */
 	char mapped_id[SNAPSHOT_ID_MAX + 1];
 	/* For each unit, where it was saved last; it holds where no page is soft-dirty since. NULL: not known. */
 	uint64_t *saved;
@@ -58,9 +59,13 @@ void snapshot_ram_forget_saved(struct snapshot_ram *r);
 
 /* Whether a snapshot's extents are RAM of @mem_bytes, all of it in the file @n. -> 0, -EINVAL. */
 int snapshot_ram_check(struct blk_node *n, const struct snapshot *s, uint64_t mem_bytes);
-/* RAM becomes that of the snapshot, checked; what cannot be mapped is read. No loop runs. -> 0 or -errno. */
+/* RAM, which nobody has written to, becomes that of the snapshot, checked; what cannot be mapped is read. No loop
+ * runs. -> 0 or -errno. */
 int snapshot_ram_restore(struct snapshot_ram *r, struct x86_ram *ram, struct blk_node *n,
 			 const struct snapshot *s);
+/* The same for RAM of a machine that has run. */
+int snapshot_ram_revert(struct snapshot_ram *r, struct x86_ram *ram, struct blk_node *n,
+			const struct snapshot *s);
 /* All of RAM becomes memory of our own: the image's clusters are no longer needed. -> 0 or -ENOMEM. */
 int snapshot_ram_detach(struct snapshot_ram *r, struct x86_ram *ram);
 /* RAM was cleared: it has nothing of the image any more. Also the end of it. */

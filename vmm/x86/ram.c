@@ -38,8 +38,6 @@ int x86_ram_create(struct x86_ram *ram, uint64_t len_bytes)
 			(unsigned long long)(len_bytes / MIB), strerror(-err));
 		return err;
 	}
-	/* An advice: without transparent huge pages the guest is slower, not wrong. */
-	madvise(ram->hva, len_bytes, MADV_HUGEPAGE);
 	uint64_t low = MIN(len_bytes, X86_LOW_RAM_MAX);
 	int err = guestmem_add(&ram->mem, 0, low, ram->hva);
 	if (!err && len_bytes > low)
@@ -50,22 +48,31 @@ int x86_ram_create(struct x86_ram *ram, uint64_t len_bytes)
 
 void x86_ram_destroy(struct x86_ram *ram)
 {
+	ram_aside_wait(&ram->aside);
 	if (ram->hva)
 		munmap(ram->hva, ram->len_bytes);
 	*ram = (struct x86_ram){ 0 };
 }
 
+void x86_ram_huge_pages(struct x86_ram *ram, bool on)
+{
+	/* An advice: without transparent huge pages the guest is slower, not wrong. */
+	madvise(ram->hva, ram->len_bytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
 int x86_ram_clear(struct x86_ram *ram)
 {
 	if (!ram->from_file) {
-		madvise(ram->hva, ram->len_bytes, MADV_DONTNEED);
+		x86_ram_drop_begin(ram);
+		x86_ram_drop(ram, 0, ram->len_bytes);
+		x86_ram_drop_end(ram);
 		return 0;
 	}
 	/* What the file has would shine through: fresh memory in the place of its mappings. */
 	if (mmap(ram->hva, ram->len_bytes, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
 		return -errno;
-	madvise(ram->hva, ram->len_bytes, MADV_HUGEPAGE);
+	x86_ram_huge_pages(ram, true);
 	ram->from_file = false;
 	return 0;
 }
@@ -80,7 +87,18 @@ int x86_ram_map(struct x86_ram *ram, uint64_t off, uint64_t len_bytes, int fd, u
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-void x86_ram_revert(struct x86_ram *ram)
+void x86_ram_drop_begin(struct x86_ram *ram)
 {
-	madvise(ram->hva, ram->len_bytes, MADV_DONTNEED);
+	ram_aside_begin(&ram->aside, ram->len_bytes);
+}
+
+void x86_ram_drop(struct x86_ram *ram, uint64_t off, uint64_t len_bytes)
+{
+	if (!ram_aside_take(&ram->aside, ram->hva, off, len_bytes))
+		madvise((uint8_t *)ram->hva + off, len_bytes, MADV_DONTNEED);
+}
+
+void x86_ram_drop_end(struct x86_ram *ram)
+{
+	ram_aside_end(&ram->aside);
 }
