@@ -276,6 +276,7 @@ static enum exit_status add_seed(struct machine *m)
 
 static enum exit_status create_cold(struct machine *m)
 {
+	x86_ram_huge_pages(&m->ram, true);
 	if (x86_cpuid_apply(&m->kvm, m->vcpus, m->cfg->cpu) || machine_save_cold(m))
 		return EXIT_STATUS_FAILED;
 	/* What is in the image decides which devices there are. */
@@ -328,6 +329,7 @@ void machine_destroy(struct machine *m)
 	machine_destroy_devices(m);
 	machine_forget_kernel(m);
 	loop_task_cancel(m->hosts->loop, &m->hold);
+	loop_timer_disarm(m->hosts->loop, &m->settle);
 	vcpus_destroy(m->vcpus);
 	kvm_irqs_destroy(m->irqs);
 	bus_destroy(m->pio);

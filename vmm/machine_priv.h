@@ -71,6 +71,7 @@ struct machine {
 	bool disk_waits;	    /* and it has been told */
 	bool vcpus_on;
 	struct loop_task hold;
+	struct loop_timer settle; /* machine_settle.c */
 
 	_Atomic(enum machine_wish) wish;
 	atomic_bool reboot;	      /* the guest was asked to power off in order to boot again */
@@ -98,6 +99,9 @@ void machine_save_devices(struct machine *m, struct state_writer *w);
 int machine_check_devices(const struct machine *m, struct state_node root);
 /* Creates all devices with their saved state. */
 enum exit_status machine_load_devices(struct machine *m, struct state_node root);
+
+/* machine_settle.c: RAM has just become a snapshot's: it has small pages for a second. */
+void machine_settle(struct machine *m);
 
 /* snapshot_load.c: the first state of a machine with a configuration that says --from. */
 enum exit_status machine_start_from(struct machine *m);
