@@ -55,6 +55,7 @@ compile "$dir/floor" floor.c
 compile "$dir/ticks" guest/ticks.c
 "$top/guest-kit/tiny-initrd" -o "$dir/initrd" --modules "$modules" virtio_pci --modules "$modules" virtio_blk \
 	--script "$here/guest/snapshot.sh" --add "$dir/ticks" /bin/bench-ticks >/dev/null || fail "cannot make the initrd"
+python=$("$top/guest-kit/demo-image" charmed311) && cp "$python" "$dir/python.qcow2" || fail "no image to run programs in"
 qemu=$("$top/tests/lab/fetch-qemu") || { qemu='' && [ ! -x /usr/bin/qemu-system-x86_64 ] || qemu=/; }
 
 BENCH_QEMU=$qemu "$top/tests/lab/lab" run --force --quiet --icount --root --mem 12G --ports none --time "$time" -- \
@@ -98,6 +99,8 @@ awk '
 		line("each of " value["fork.count"] " forks", "fork.each", "M", 1000, times("fork.each", 2.5, "floor.us", "the floor"))
 		line("  the floor", "floor.us", "M", 1000, "")
 		line("  memory of its own", "fork.kib", "MiB", 1024, most("fork.kib", 2, 1024))
+		line("charmvm run, import numpy, cold", "run.cold", "M", 1000, "")
+		line("  from a warm snapshot", "run.warm", "M", 1000, part("run.warm", 20, "run.cold", "a cold one"))
 		line("QEMU: savevm, the pause", "qemu.pause", "M", 1000, "")
 		line("QEMU: -loadvm to the first tick", "qemu.restore", "M", 1000, "")
 		line("QEMU: mapped-ram to the first tick", "qemu.mapped", "M", 1000, "")

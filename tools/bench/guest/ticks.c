@@ -3,13 +3,15 @@
  * A guest that never rests, for the snapshot benchmark: it touches memory, then looks at the processor's
  * counter without end and tells the longest gap between two looks, which is how long it stood still.
  *
- * usage: ticks MEBIBYTES    prints "ready", then "gap CYCLES" again and again; a line "dirty N" on its standard
- * input makes it write to N MiB of that memory, and print "dirty"
+ * usage: ticks MEBIBYTES    prints "ready", then "gap CYCLES" again and again. A line "dirty N" on its standard
+ * input makes it write to N MiB of that memory, and print "dirty"; "rest" makes it print "resting" and do nothing
+ * until the next line
  *
  * The counter is the TSC, and not the kernel's monotonic clock, which a VMM may stop with the guest: then
  * a guest that stood still would not know.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +21,19 @@
 #include <x86intrin.h>
 
 enum { PAGE_BYTES = 4096 };
-#define PERIOD_CYCLES UINT64_C(3000000)
+#define PERIOD_CYCLES UINT64_C(1000000)
 
 static void write_pages(unsigned char *p, size_t mib, unsigned char v)
 {
 	for (size_t i = 0; i < mib << 20; i += PAGE_BYTES)
 		memset(p + i, v, 64);
+}
+
+static void rest(void)
+{
+	struct pollfd input = { .fd = 0, .events = POLLIN };
+	printf("resting\n");
+	poll(&input, 1, -1);
 }
 
 /* What the host has typed, if anything. */
@@ -36,6 +45,10 @@ static void obey(unsigned char *memory, size_t mib)
 	if (n <= 0)
 		return;
 	line[n] = '\0';
+	if (!strncmp(line, "rest", 4)) {
+		rest();
+		return;
+	}
 	size_t want = strncmp(line, "dirty ", 6) ? 0 : strtoul(line + 6, NULL, 10);
 	if (!want || want > mib)
 		return;
