@@ -55,7 +55,9 @@ compile "$dir/floor" floor.c
 compile "$dir/ticks" guest/ticks.c
 "$top/guest-kit/tiny-initrd" -o "$dir/initrd" --modules "$modules" virtio_pci --modules "$modules" virtio_blk \
 	--script "$here/guest/snapshot.sh" --add "$dir/ticks" /bin/bench-ticks >/dev/null || fail "cannot make the initrd"
-python=$("$top/guest-kit/demo-image" charmed311) && cp "$python" "$dir/python.qcow2" || fail "no image to run programs in"
+if ! python=$("$top/guest-kit/demo-image" charmed311) || ! cp "$python" "$dir/python.qcow2"; then
+	fail "no image to run programs in"
+fi
 qemu=$("$top/tests/lab/fetch-qemu") || { qemu='' && [ ! -x /usr/bin/qemu-system-x86_64 ] || qemu=/; }
 
 BENCH_QEMU=$qemu "$top/tests/lab/lab" run --force --quiet --icount --root --mem 12G --ports none --time "$time" -- \

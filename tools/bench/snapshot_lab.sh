@@ -187,13 +187,15 @@ run_once() { # KEY [OPTION...]
 	./charmvm run --image images/python.qcow2 --net none "$@" -- python3 -c 'import numpy' </dev/null >>errors 2>&1 &&
 		say "$key" $(($(now_us) - from))
 }
+warm_up() {
+	./charmvm up images/python.qcow2 --name warm --net none --detach && ./charmvm exec warm -- python3 -c 'import numpy' &&
+		./charmvm snapshot save warm warm
+}
 runs() {
 	local n
 	log "a program in a machine of its own"
 	cp "$dir/python.qcow2" images/ && run_once run.cold || return
-	./charmvm up images/python.qcow2 --name warm --net none --detach </dev/null >>errors 2>&1 &&
-		./charmvm exec warm -- python3 -c 'import numpy' </dev/null >>errors 2>&1 &&
-		./charmvm snapshot save warm warm >>errors 2>&1 || log "no warm machine: $(tail -n 1 errors)"
+	warm_up </dev/null >>errors 2>&1 || log "no warm machine: $(tail -n 1 errors)"
 	./charmvm stop --force warm >>errors 2>&1
 	for n in 1 2 3; do run_once run.warm --from warm; done | sort -n | sed -n 2p
 }
