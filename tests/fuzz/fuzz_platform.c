@@ -85,8 +85,9 @@ static void must(bool fine)
 
 static void world_create(struct world *w)
 {
-	static const struct chardev_ops ops = { "fuzz", stream_write, stream_input_ready, NULL,
-						NULL };
+	static const struct chardev_ops ops = { .name = "fuzz",
+						.write = stream_write,
+						.input_ready = stream_input_ready };
 	memset(w, 0, sizeof(*w));
 	fake_irqchip_init(&w->irq);
 	must(!loop_create(&w->env.loop) && !bus_create(&w->env.pio) && !bus_create(&w->env.mmio));
