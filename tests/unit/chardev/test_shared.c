@@ -9,41 +9,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "tests/unit/chardev/fake_port.h"
+#include "tests/unit/chardev/socket_rig.h"
 #include "tests/unit/test.h"
 #include "vmm/base/clock.h"
-
-static struct loop *loop;
-static struct chardev *stream;
-static struct fake_port port;
-static char dir[64], path[96];
-
-static void setup(void)
-{
-	CHECK_EQ(loop_create(&loop), 0);
-	fake_port_init(&port);
-	strcpy(dir, "/tmp/charmvm-test-XXXXXX");
-	CHECK(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/console", dir);
-	CHECK_EQ(shared_open(loop, path, &stream), 0);
-	chardev_attach(stream, &port.base, &port.lock);
-}
-
-static void teardown(void)
-{
-	chardev_close(stream);
-	CHECK_EQ(access(path, F_OK), -1);
-	loop_destroy(loop);
-	rmdir(dir);
-}
 
 /* One that has been accepted. */
 static int client(void)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	strcpy(addr.sun_path, path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK_EQ(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	int fd = rig_connect();
 	run_for_ms(loop, 3);
 	return fd;
 }
@@ -57,22 +30,10 @@ static int joined(struct chardev_join how)
 	return fds[0];
 }
 
-static void put(const char *text)
-{
-	CHECK_EQ(chardev_write(stream, (const uint8_t *)text, strlen(text)), strlen(text));
-}
-
 static void type(int fd, const char *text)
 {
 	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	run_for_ms(loop, 3);
-}
-
-static void check_gives(int fd, const char *want)
-{
-	char buf[256] = "";
-	CHECK(fd_gives(loop, fd, buf, strlen(want)));
-	CHECK_STR(buf, want);
 }
 
 /* All that can be read now, as text. */
@@ -99,7 +60,7 @@ static bool has_ended(int fd)
 
 TEST(all_see_and_the_first_writes)
 {
-	setup();
+	rig_setup(shared_open);
 	int first = client(), second = client();
 	CHECK(strstr(all_of(second), "[charmvm: another client writes here"));
 	put("login: ");
@@ -111,13 +72,13 @@ TEST(all_see_and_the_first_writes)
 	CHECK_STR(all_of(first), "");
 	close(first);
 	close(second);
-	teardown();
+	rig_teardown();
 }
 
 TEST(keys_of_a_reader_are_told_once_and_never_pile_up)
 {
 	static char keys[300 * 1024];
-	setup();
+	rig_setup(shared_open);
 	int first = client(), second = client();
 	type(first, "mine");
 	/* Who was taken the writing from is told when it types on. */
@@ -136,12 +97,12 @@ TEST(keys_of_a_reader_are_told_once_and_never_pile_up)
 	close(first);
 	close(second);
 	close(third);
-	teardown();
+	rig_teardown();
 }
 
 TEST(who_waits_longest_follows_and_who_watches_never_does)
 {
-	setup();
+	rig_setup(shared_open);
 	int writer = client();
 	int watcher = joined((struct chardev_join){ .watch = true });
 	int second = client(), third = client();
@@ -169,12 +130,12 @@ TEST(who_waits_longest_follows_and_who_watches_never_does)
 	run_for_ms(loop, 5);
 	CHECK(!port.connected);
 	CHECK_EQ(port.times_connected, 1);
-	teardown();
+	rig_teardown();
 }
 
 TEST(late_comer_gets_what_was_said)
 {
-	setup();
+	rig_setup(shared_open);
 	put("Linux version 6.1\r\n");
 	int first = client();
 	check_gives(first, "Linux version 6.1\r\n");
@@ -186,12 +147,12 @@ TEST(late_comer_gets_what_was_said)
 	close(first);
 	close(second);
 	close(third);
-	teardown();
+	rig_teardown();
 }
 
 TEST(history_is_the_latest_64_kib_from_a_line_on)
 {
-	setup();
+	rig_setup(shared_open);
 	for (int i = 0; i < 10000; i++) {
 		char line[32];
 		snprintf(line, sizeof(line), "line %04d\n", i);
@@ -204,14 +165,14 @@ TEST(history_is_the_latest_64_kib_from_a_line_on)
 	CHECK(!strncmp(text, "line ", 5) && text[9] == '\n');
 	CHECK_STR(text + len - 10, "line 9999\n");
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 TEST(writer_may_be_slow_and_the_guest_waits_for_it)
 {
 	static uint8_t piece[1000];
 	size_t taken = 0, got = 0, n;
-	setup();
+	rig_setup(shared_open);
 	memset(piece, 'x', sizeof(piece));
 	int fd = client();
 	do {
@@ -234,7 +195,7 @@ TEST(writer_may_be_slow_and_the_guest_waits_for_it)
 	CHECK_EQ(got + strlen(rest), taken);
 	CHECK_EQ(port.room_calls, 2);
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 static bool room_was_told(void *arg)
@@ -246,7 +207,7 @@ static bool room_was_told(void *arg)
 TEST(writer_that_does_not_read_is_let_go_and_another_follows)
 {
 	static uint8_t piece[1000];
-	setup();
+	rig_setup(shared_open);
 	memset(piece, 'x', sizeof(piece));
 	int fd = client(), other = client();
 	all_of(other);
@@ -263,14 +224,14 @@ TEST(writer_that_does_not_read_is_let_go_and_another_follows)
 	CHECK(has_ended(fd));
 	close(fd);
 	close(other);
-	teardown();
+	rig_teardown();
 }
 
 TEST(reader_that_does_not_read_harms_nobody)
 {
 	static uint8_t piece[1000];
 	size_t said = 0, heard = 0;
-	setup();
+	rig_setup(shared_open);
 	memset(piece, 'x', sizeof(piece));
 	int fd = client(), stuck = client();
 	while (said < 2000000) {
@@ -284,14 +245,14 @@ TEST(reader_that_does_not_read_harms_nobody)
 	CHECK(has_ended(stuck));
 	close(stuck);
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 TEST(places_are_bounded_and_the_stuck_make_way)
 {
 	static uint8_t piece[1000];
 	int fds[SHARED_CLIENTS_MAX];
-	setup();
+	rig_setup(shared_open);
 	memset(piece, 'x', sizeof(piece));
 	for (int i = 0; i < SHARED_CLIENTS_MAX; i++)
 		fds[i] = client();
@@ -315,12 +276,12 @@ TEST(places_are_bounded_and_the_stuck_make_way)
 	close(late);
 	run_for_ms(loop, 5);
 	CHECK(!port.connected);
-	teardown();
+	rig_teardown();
 }
 
 TEST(keys_of_one_that_left_at_once_arrive_whole)
 {
-	setup();
+	rig_setup(shared_open);
 	port.limit = 2;
 	int fd = client();
 	CHECK_EQ(write(fd, "poweroff\n", 9), 9);
@@ -331,12 +292,12 @@ TEST(keys_of_one_that_left_at_once_arrive_whole)
 	CHECK(port_gets(loop, &port, "poweroff\n"));
 	run_for_ms(loop, 5);
 	CHECK(!port.connected);
-	teardown();
+	rig_teardown();
 }
 
 TEST(what_a_guest_does_not_take_holds_nobody_up)
 {
-	setup();
+	rig_setup(shared_open);
 	port.limit = 0;
 	int first = client(), second = client();
 	type(first, "lost");
@@ -348,13 +309,13 @@ TEST(what_a_guest_does_not_take_holds_nobody_up)
 	type(second, "here");
 	CHECK(port_gets(loop, &port, "here"));
 	close(second);
-	teardown();
+	rig_teardown();
 }
 
 TEST(another_port_may_take_over_the_stream)
 {
 	static struct fake_port second;
-	setup();
+	rig_setup(shared_open);
 	put("before ");
 	int fd = client();
 	chardev_detach(stream);
@@ -371,7 +332,7 @@ TEST(another_port_may_take_over_the_stream)
 	CHECK(!strncmp(all_of(late), "before after", 12));
 	close(fd);
 	close(late);
-	teardown();
+	rig_teardown();
 }
 
 TEST_MAIN(T(all_see_and_the_first_writes), T(keys_of_a_reader_are_told_once_and_never_pile_up),

@@ -11,41 +11,8 @@
 #include <unistd.h>
 
 #include "devices/chardev/stream.h"
-#include "tests/unit/chardev/fake_port.h"
+#include "tests/unit/chardev/socket_rig.h"
 #include "tests/unit/test.h"
-
-static struct loop *loop;
-static struct chardev *stream;
-static struct fake_port port;
-static char dir[64], path[96];
-
-static void setup(void)
-{
-	CHECK_EQ(loop_create(&loop), 0);
-	fake_port_init(&port);
-	strcpy(dir, "/tmp/charmvm-test-XXXXXX");
-	CHECK(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/console", dir);
-	CHECK_EQ(socket_open(loop, path, &stream), 0);
-	chardev_attach(stream, &port.base, &port.lock);
-}
-
-static void teardown(void)
-{
-	chardev_close(stream);
-	CHECK_EQ(access(path, F_OK), -1); /* the socket's file leaves with it */
-	loop_destroy(loop);
-	rmdir(dir);
-}
-
-static int client(void)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	strcpy(addr.sun_path, path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK_EQ(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	return fd;
-}
 
 static bool is_connected(void *arg)
 {
@@ -59,18 +26,6 @@ static bool is_disconnected(void *arg)
 	return !port.connected;
 }
 
-static void put(const char *text)
-{
-	CHECK_EQ(chardev_write(stream, (const uint8_t *)text, strlen(text)), strlen(text));
-}
-
-static void check_gives(int fd, const char *want)
-{
-	char buf[256] = "";
-	CHECK(fd_gives(loop, fd, buf, strlen(want)));
-	CHECK_STR(buf, want);
-}
-
 /* Nothing to read, or the end of it. */
 static bool is_silent(int fd)
 {
@@ -80,8 +35,8 @@ static bool is_silent(int fd)
 
 TEST(both_directions_work)
 {
-	setup();
-	int fd = client();
+	rig_setup(socket_open);
+	int fd = rig_connect();
 	CHECK(run_until(loop, is_connected, NULL));
 	put("login: ");
 	check_gives(fd, "login: ");
@@ -89,63 +44,63 @@ TEST(both_directions_work)
 	CHECK(port_gets(loop, &port, "root\n"));
 	close(fd);
 	CHECK(run_until(loop, is_disconnected, NULL));
-	teardown();
+	rig_teardown();
 }
 
 TEST(first_client_sees_what_was_said_before_it_came)
 {
-	setup();
+	rig_setup(socket_open);
 	put("Linux version 6.1\r\n");
 	run_for_ms(loop, 5);
-	int fd = client();
+	int fd = rig_connect();
 	check_gives(fd, "Linux version 6.1\r\n");
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 TEST(only_the_latest_64_kib_are_kept)
 {
 	static char got[STREAM_OUT_BYTES];
-	setup();
+	rig_setup(socket_open);
 	for (int i = 0; i < 10000; i++) {
 		char line[32];
 		snprintf(line, sizeof(line), "line %04d\n", i);
 		put(line);
 	}
-	int fd = client();
+	int fd = rig_connect();
 	CHECK(fd_gives(loop, fd, got, sizeof(got)));
 	CHECK(!memcmp(got + sizeof(got) - 10, "line 9999\n", 10));
 	run_for_ms(loop, 5);
 	CHECK(is_silent(fd));
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 TEST(next_client_gets_only_what_the_last_one_did_not)
 {
-	setup();
-	int fd = client();
+	rig_setup(socket_open);
+	int fd = rig_connect();
 	put("one ");
 	check_gives(fd, "one ");
 	close(fd);
 	CHECK(run_until(loop, is_disconnected, NULL));
 	put("two ");
-	fd = client();
+	fd = rig_connect();
 	check_gives(fd, "two ");
 	run_for_ms(loop, 5);
 	CHECK(is_silent(fd));
 	CHECK_EQ(port.times_connected, 2);
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 TEST(second_client_at_a_time_is_told_and_let_go)
 {
 	char buf[256] = "";
-	setup();
-	int first = client();
+	rig_setup(socket_open);
+	int first = rig_connect();
 	CHECK(run_until(loop, is_connected, NULL));
-	int second = client();
+	int second = rig_connect();
 	CHECK(fd_gives(loop, second, buf, 40));
 	CHECK(strstr(buf, "another client"));
 	CHECK(read(second, buf, sizeof(buf)) > 0);
@@ -154,30 +109,30 @@ TEST(second_client_at_a_time_is_told_and_let_go)
 	check_gives(first, "still yours");
 	close(first);
 	close(second);
-	teardown();
+	rig_teardown();
 }
 
 TEST(client_may_come_in_the_turn_in_which_another_leaves)
 {
-	setup();
+	rig_setup(socket_open);
 	for (int i = 0; i < 20; i++) {
-		int fd = client();
+		int fd = rig_connect();
 		CHECK(run_until(loop, is_connected, NULL));
 		close(fd);
-		fd = client();
+		fd = rig_connect();
 		put("hello");
 		check_gives(fd, "hello");
 		close(fd);
 		CHECK(run_until(loop, is_disconnected, NULL));
 	}
 	CHECK_EQ(port.times_connected, 40);
-	teardown();
+	rig_teardown();
 }
 
 TEST(client_that_ended_its_input_still_reads)
 {
-	setup();
-	int fd = client();
+	rig_setup(socket_open);
+	int fd = rig_connect();
 	CHECK_EQ(write(fd, "date\n", 5), 5);
 	shutdown(fd, SHUT_WR);
 	CHECK(port_gets(loop, &port, "date\n"));
@@ -186,14 +141,14 @@ TEST(client_that_ended_its_input_still_reads)
 	CHECK(port.connected);
 	close(fd);
 	CHECK(run_until(loop, is_disconnected, NULL));
-	teardown();
+	rig_teardown();
 }
 
 TEST(input_of_a_client_that_left_at_once_arrives_whole)
 {
-	setup();
+	rig_setup(socket_open);
 	port.limit = 2;
-	int fd = client();
+	int fd = rig_connect();
 	CHECK_EQ(write(fd, "poweroff\n", 9), 9);
 	close(fd);
 	CHECK(port_gets(loop, &port, "po"));
@@ -201,7 +156,7 @@ TEST(input_of_a_client_that_left_at_once_arrives_whole)
 	chardev_input_ready(stream);
 	CHECK(port_gets(loop, &port, "poweroff\n"));
 	CHECK(run_until(loop, is_disconnected, NULL));
-	teardown();
+	rig_teardown();
 }
 
 static unsigned int open_descriptors(void)
@@ -214,20 +169,20 @@ static unsigned int open_descriptors(void)
 
 TEST(client_that_left_unread_input_gives_way_to_the_next)
 {
-	setup();
+	rig_setup(socket_open);
 	port.limit = 0;
-	int fd = client();
+	int fd = rig_connect();
 	CHECK(run_until(loop, is_connected, NULL));
 	unsigned int before = open_descriptors();
 	CHECK_EQ(write(fd, "lost", 4), 4);
 	close(fd);
 	run_for_ms(loop, 5);
-	fd = client();
+	fd = rig_connect();
 	put("hello");
 	check_gives(fd, "hello");
 	CHECK_EQ(open_descriptors(), before);
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 static bool room_was_told(void *arg)
@@ -241,9 +196,9 @@ TEST(slow_reader_makes_the_stream_refuse_and_then_tells_room)
 	static char buf[1024 * 1024];
 	size_t taken = 0, n;
 	uint8_t piece[1000];
-	setup();
+	rig_setup(socket_open);
 	memset(piece, 'x', sizeof(piece));
-	int fd = client();
+	int fd = rig_connect();
 	CHECK(run_until(loop, is_connected, NULL));
 	do {
 		n = chardev_write(stream, piece, sizeof(piece));
@@ -258,27 +213,27 @@ TEST(slow_reader_makes_the_stream_refuse_and_then_tells_room)
 	CHECK(run_until(loop, room_was_told, NULL));
 	CHECK_EQ(port.room_calls, 1);
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 TEST(slow_reader_that_leaves_frees_the_port)
 {
 	uint8_t piece[1000] = { 0 };
-	setup();
-	int fd = client();
+	rig_setup(socket_open);
+	int fd = rig_connect();
 	CHECK(run_until(loop, is_connected, NULL));
 	while (chardev_write(stream, piece, sizeof(piece)) == sizeof(piece))
 		run_for_ms(loop, 1);
 	close(fd);
 	CHECK(run_until(loop, room_was_told, NULL));
 	CHECK_EQ(chardev_write(stream, piece, sizeof(piece)), sizeof(piece));
-	teardown();
+	rig_teardown();
 }
 
 TEST(idle_client_costs_no_turns)
 {
-	setup();
-	int fd = client();
+	rig_setup(socket_open);
+	int fd = rig_connect();
 	CHECK(run_until(loop, is_connected, NULL));
 	port.limit = 0;
 	CHECK_EQ(write(fd, "refused", 7), 7);
@@ -289,22 +244,22 @@ TEST(idle_client_costs_no_turns)
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
 	CHECK((b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec < 100 * 1000 * 1000);
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 TEST(socket_file_is_the_owners_only)
 {
 	struct stat st;
-	setup();
+	rig_setup(socket_open);
 	CHECK_EQ(stat(path, &st), 0);
 	CHECK_EQ(st.st_mode & 0777, 0600);
-	teardown();
+	rig_teardown();
 }
 
 TEST(live_socket_is_not_taken_over_and_a_dead_one_is)
 {
 	struct chardev *other = NULL;
-	setup();
+	rig_setup(socket_open);
 	CHECK_EQ(socket_open(loop, path, &other), -EADDRINUSE);
 	chardev_close(stream);
 	/* What a killed process leaves behind. */
@@ -315,14 +270,14 @@ TEST(live_socket_is_not_taken_over_and_a_dead_one_is)
 	close(fd);
 	CHECK_EQ(access(path, F_OK), 0);
 	CHECK_EQ(socket_open(loop, path, &stream), 0);
-	teardown();
+	rig_teardown();
 }
 
 TEST(other_files_are_left_alone)
 {
 	struct chardev *other = NULL;
 	char file[128], longest[200];
-	setup();
+	rig_setup(socket_open);
 	snprintf(file, sizeof(file), "%s/file", dir);
 	int fd = open(file, O_CREAT | O_WRONLY, 0600);
 	CHECK_EQ(socket_open(loop, file, &other), -EEXIST);
@@ -334,14 +289,14 @@ TEST(other_files_are_left_alone)
 	longest[sizeof(longest) - 1] = '\0';
 	CHECK_EQ(socket_open(loop, longest, &other), -ENAMETOOLONG);
 	CHECK(!other);
-	teardown();
+	rig_teardown();
 }
 
 TEST(another_port_may_take_over_the_stream)
 {
 	static struct fake_port second;
-	setup();
-	int fd = client();
+	rig_setup(socket_open);
+	int fd = rig_connect();
 	CHECK(run_until(loop, is_connected, NULL));
 	chardev_detach(stream);
 	CHECK_EQ(write(fd, "kept", 4), 4);
@@ -352,7 +307,7 @@ TEST(another_port_may_take_over_the_stream)
 	CHECK(port_gets(loop, &second, "kept"));
 	CHECK_EQ(second.connected, 1);
 	close(fd);
-	teardown();
+	rig_teardown();
 }
 
 TEST_MAIN(T(both_directions_work), T(first_client_sees_what_was_said_before_it_came),
