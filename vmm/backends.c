@@ -13,6 +13,7 @@
 #include "devices/block/lock.h"
 #include "devices/block/overlay.h"
 #include "devices/block/qcow2/qcow2.h"
+#include "devices/block/qcow2/snapshot.h"
 #include "devices/chardev/chardev.h"
 #include "devices/net/net.h"
 #include "devices/net/pcap.h"
@@ -22,57 +23,95 @@
 #include "vmm/core/loop.h"
 #include "vmm/login.h"
 #include "vmm/snapshot/snapshot_head.h"
+#include "vmm/snapshot/snapshot_table.h"
 
 enum { GUEST_SSH_PORT = 22 };
 
 /* ---- with --throw-away ---- */
+
+/* An image that others may have open: how often it may have got other snapshots while it was looked at. */
+enum { FORK_TRIES = 10 };
 
 static int co_identify(struct blk_node *n, void *arg)
 {
 	return snapshot_co_identify(n, arg);
 }
 
-/* The image as it was in the snapshot, whoever else has it open. */
-static enum exit_status open_view(struct backends *b, const char *path, const char *what,
-				  const char *const *allow, struct blk_node **out)
+/* It is locked now: all of it is read again, unless nothing has changed since the image was opened. */
+static int co_view(struct blk_node *n, void *arg)
 {
-	struct blk_open_opts opts = { .allow_backing = allow, .snapshot = what };
-	return blk_open_with(b->loop, path, NULL, BLK_OPEN_NO_LOCK, &opts, out) ? EXIT_STATUS_FILE
-										: EXIT_STATUS_OK;
+	struct snapshot *s = arg, again = { .n_extents = 0 };
+	if (!qcow2_co_snapshots_are_current(n))
+		return -EAGAIN;
+	memcpy(again.name, s->name, sizeof(again.name));
+	int err = snapshot_co_identify(n, &again);
+	if (err || strcmp(again.id, s->id) != 0)
+		return -EAGAIN;
+	return qcow2_co_view_snapshot(n, s->id);
 }
 
-/* Which snapshot it is has to be read before it can be locked, and all of it again once it is. */
+/* Which snapshot it is has to be read before it can be locked. -> -EAGAIN: the image has other snapshots by now. */
+static int lock_and_view(struct backends *b, const struct machine_config *cfg,
+			 struct blk_node *image)
+{
+	struct snapshot s = { .n_extents = 0 };
+	snprintf(s.name, sizeof(s.name), "%s", cfg->from);
+	int err = blk_is_qcow2(image) ? qcow2_run(image, co_identify, &s) : -ENOENT;
+	if (err) {
+		log_error("%s: %s", cfg->image, snapshot_table_explain(err));
+		return err;
+	}
+	err = lock_snapshot(cfg->image, s.id, &b->fork_fd);
+	if (err)
+		return -EBUSY;
+	err = qcow2_run(image, co_view, &s);
+	if (err) {
+		close(b->fork_fd);
+		b->fork_fd = -1;
+	}
+	return err;
+}
+
+/* The image as it was in the snapshot, whoever else has it open. */
+static int open_view(struct backends *b, const struct machine_config *cfg, const char *const *allow,
+		     struct blk_node **out)
+{
+	struct blk_open_opts opts = { .allow_backing = allow };
+	struct blk_node *image;
+	int err = -EAGAIN;
+	for (int tries = 0; tries < FORK_TRIES && err == -EAGAIN; tries++) {
+		err = blk_open_with(b->loop, cfg->image, NULL, BLK_OPEN_NO_LOCK, &opts, &image);
+		if (err)
+			return err;
+		err = lock_and_view(b, cfg, image);
+		if (err)
+			blk_close(image);
+	}
+	if (err == -EAGAIN)
+		log_error("%s: its snapshots are being changed all the time: try again later",
+			  cfg->image);
+	else if (!err)
+		*out = image;
+	return err;
+}
+
 static enum exit_status open_fork(struct backends *b, const struct machine_config *cfg,
 				  const char *const *allow)
 {
-	struct blk_node *first, *base;
-	struct snapshot s = { .n_extents = 0 };
-	enum exit_status status = open_view(b, cfg->image, cfg->from, allow, &first);
-	if (status)
-		return status;
-	snprintf(s.name, sizeof(s.name), "%s", cfg->from);
-	int err = qcow2_run(first, co_identify, &s);
-	blk_close(first);
-	if (err) {
-		log_error("%s: its snapshots cannot be read: %s", cfg->image, strerror(-err));
+	struct blk_node *base;
+	int err = open_view(b, cfg, allow, &base);
+	if (err)
+		return err == -EBUSY ? EXIT_STATUS_IN_USE : EXIT_STATUS_FILE;
+	if (blk_overlay(base, NULL, &b->disks[0])) {
+		blk_close(base);
 		return EXIT_STATUS_FILE;
 	}
-	if (lock_snapshot(cfg->image, s.id, &b->fork_fd))
-		return EXIT_STATUS_IN_USE;
-	status = open_view(b, cfg->image, s.id, allow, &base);
-	if (!status && blk_overlay(base, NULL, &b->disks[0])) {
-		blk_close(base);
-		status = EXIT_STATUS_FILE;
-	}
-	if (!status) {
-		b->fork_base = base;
-		b->ndisks = 1;
-	}
-	return status;
+	b->fork_base = base;
+	b->ndisks = 1;
+	return EXIT_STATUS_OK;
 }
 
-/* What the guest writes is nobody else's, on any of its disks. */
-static bool throws_away(const struct machine_config *cfg)
+bool backends_throw_away(const struct machine_config *cfg)
 {
 	return (cfg->transient && !cfg->keeps_disks) || cfg->throw_away;
 }
@@ -81,12 +120,12 @@ static bool throws_away(const struct machine_config *cfg)
 static int open_disk(struct backends *b, const struct machine_config *cfg,
 		     const struct disk_config *d, const struct blk_open_opts *opts)
 {
-	unsigned int flags = d->read_only || throws_away(cfg) ? 0 : BLK_OPEN_RDWR;
+	unsigned int flags = d->read_only || backends_throw_away(cfg) ? 0 : BLK_OPEN_RDWR;
 	struct blk_node *node;
 	int err = blk_open_with(b->loop, d->path, NULL, flags, opts, &node);
 	if (err)
 		return err;
-	if (throws_away(cfg) && !d->read_only) {
+	if (backends_throw_away(cfg) && !d->read_only) {
 		struct blk_node *base = node;
 		err = blk_overlay(base, NULL, &node);
 		if (err) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* charmvm fork: machines in the background that go on from one snapshot, beside whoever has the image. */
 /*
- * How it works. Each fork is a process of its own, made by fork(2) of this one and started as "charmvm --image F --from NAME
- * --throw-away --detach --no-wait" would be: memory and disk are the snapshot's clusters, its writes go to an unlinked
+ * How it works. Each fork is a process of its own, made by fork(2) of this one, and is what "charmvm --image F --from NAME
+ * --throw-away --detach" would be: memory and disk are the snapshot's clusters, its writes go to an unlinked
  * overlay. One that is kept has the snapshot exported into an image of its own first, and runs from there. All of them start at once; each says its name through a pipe when it runs, and this process ends when the last one
  * does. If one cannot start, those that have started stay, and the status is the first failure's.
  */
@@ -19,12 +19,15 @@
 #include "vmm/base/log.h"
 #include "vmm/cli/cmd_snapshot.h"
 #include "vmm/cli/commands.h"
+#include "vmm/cli/detach.h"
+#include "vmm/config.h"
 #include "vmm/record.h"
+#include "vmm/run.h"
 
 enum {
 	FORKS_MAX = 1000,
 	ARGS_MAX = 16,
-	NAME_BYTES = RECORD_NAME_MAX + 2 /* "\n" */,
+	NAME_BYTES = RECORD_NAME_MAX + 16, /* with a number */
 	FRESH_NAME_BYTES = 64
 };
 
@@ -39,8 +42,8 @@ struct fork_args {
 
 struct forked {
 	pid_t pid;
-	int fd; /* its standard output: its name, when it runs */
-	char name[NAME_BYTES];
+	int fd; /* where it says its name, when it runs */
+	char name[RECORD_NAME_MAX + 1];
 };
 
 /* ---- the command line ---- */
@@ -155,13 +158,14 @@ static void __attribute__((noreturn))
 be_the_machine(const struct fork_args *a, const char *image, unsigned int i, int out)
 {
 	char image_option[] = "--image", from[] = "--from", throw_away[] = "--throw-away",
-	     detach[] = "--detach", cdrom[] = "--cdrom", no_wait[] = "--no-wait",
-	     name_option[] = "--name", self[] = "charmvm", name[NAME_BYTES + 16];
+	     detach[] = "--detach", cdrom[] = "--cdrom", name_option[] = "--name",
+	     self[] = "charmvm", name[NAME_BYTES];
 	char *argv[ARGS_MAX] = {
-		self,	image_option, (char *)(uintptr_t)image, from, (char *)(uintptr_t)a->from,
-		detach, no_wait
+		self,  image_option, (char *)(uintptr_t)image, from, (char *)(uintptr_t)a->from,
+		detach
 	};
-	int argc = 7;
+	int argc = 6;
+	struct machine_config cfg;
 	if (!a->keep)
 		argv[argc++] = throw_away;
 	if (a->cdrom) {
@@ -173,11 +177,8 @@ be_the_machine(const struct fork_args *a, const char *image, unsigned int i, int
 		argv[argc++] = name_option;
 		argv[argc++] = a->keep ? (char *)(uintptr_t)a->name : name;
 	}
-	dup2(out, STDOUT_FILENO);
-	close(out);
-	int status = cmd_run(argc, argv);
-	fflush(stdout);
-	_exit(status);
+	int err = config_parse(&cfg, argc, argv);
+	_exit(err ? EXIT_STATUS_USAGE : run_machine_detached(&cfg, out));
 }
 
 /* The machine number @i of @all. */
@@ -202,17 +203,14 @@ static int start(const struct fork_args *a, const char *image, unsigned int i, s
 	return err;
 }
 
-/* -> the status of the command that started it. */
+/* -> how it ended where it did not come so far that it runs. */
 static int finish(struct forked *f)
 {
 	int status;
-	FILE *out = fdopen(f->fd, "r");
-	if (out && fgets(f->name, sizeof(f->name), out))
-		f->name[strcspn(f->name, "\n")] = '\0';
-	if (out)
-		fclose(out);
-	else
-		close(f->fd);
+	bool runs = detach_name(f->fd, f->name);
+	close(f->fd);
+	if (runs)
+		return EXIT_STATUS_OK;
 	if (waitpid(f->pid, &status, 0) != f->pid)
 		return EXIT_STATUS_FAILED;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_STATUS_FAILED;

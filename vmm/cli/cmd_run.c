@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -190,6 +191,25 @@ static enum exit_status create_machine(struct run *r)
 	return machine_create(&r->cfg, &r->hosts, &r->machine);
 }
 
+/* Of a machine that has ended, nobody keeps anything: no disk, no dump of its packets. */
+static bool leaves_nothing(const struct run *r)
+{
+	return r->let_go && backends_throw_away(&r->cfg) && !r->cfg.pcap;
+}
+
+/*
+ * Whoever had us does not wait for the kernel to give everything back, for which it takes some ten milliseconds. What others
+ * can see goes first: socket, record, and, with the descriptors, ports and locks; the last that is seen of us is our end of
+ * the agent's connection (own_machine_leave()).
+ */
+static void __attribute__((noreturn)) leave(struct run *r, enum exit_status status)
+{
+	control_destroy(r->control);
+	record_release(&r->hosts.record);
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+	_exit(status);
+}
+
 static enum exit_status run_machine(struct run *r)
 {
 	bool terminal = !strcmp(r->cfg.console, "stdio") && isatty(STDIN_FILENO);
@@ -215,6 +235,8 @@ static enum exit_status run_machine(struct run *r)
 		status = machine_run(r->machine);
 		login_end(r);
 	}
+	if (leaves_nothing(r))
+		leave(r, status);
 	control_destroy(r->control);
 	struct machine *m = r->machine;
 	r->machine = NULL;
@@ -266,11 +288,25 @@ static int run_it(struct run *r)
 	return status;
 }
 
+static void configure(struct run *r, const struct machine_config *cfg)
+{
+	*r = (struct run){ .cfg = *cfg, .signals.fd = -1, .detach.ready_fd = -1 };
+	if (cfg->name == cfg->name_buf)
+		r->cfg.name = r->cfg.name_buf;
+}
+
 int run_machine_config(const struct machine_config *cfg)
 {
-	struct run r = { .cfg = *cfg, .signals.fd = -1, .detach.ready_fd = -1 };
-	if (cfg->name == cfg->name_buf)
-		r.cfg.name = r.cfg.name_buf;
+	struct run r;
+	configure(&r, cfg);
+	return run_it(&r);
+}
+
+int run_machine_detached(const struct machine_config *cfg, int ready_fd)
+{
+	struct run r;
+	configure(&r, cfg);
+	detach_here(&r.detach, ready_fd);
 	return run_it(&r);
 }
 

@@ -2,7 +2,8 @@
 /* charmvm run: a command in a machine of its own, which is thrown away after it. */
 /*
  * How it works. Two processes. The child is the machine (own_machine.h), with every disk under an overlay without a name
- * and no console. The parent copies in, runs the command, copies out, as exec and cp do. Nothing of the machine has a name but
+ * and no console. The parent copies in, runs the command, copies out, as exec and cp do, and ends when the machine has let go
+ * of all that others could see. Nothing of the machine has a name but
  * its record and socket, which go with it.
  */
 #include <errno.h>
@@ -176,14 +177,16 @@ int cmd_run_in(int argc, char **argv)
 	if (err || own_machine_start(&r->own, &r->machine, r->time_s))
 		return EXIT_STATUS_NO_RUN;
 	int status = own_machine_wait_for_agent(&r->own);
-	bool began = !status;
-	if (began)
+	if (!status) {
 		status = run_command(r, argv + rest, argc - rest);
+		own_machine_leave(&r->own);
+		return status;
+	}
 	int machine = own_machine_stop(&r->own);
 	/* A machine that could not be made has said why. */
-	if (!began && status == EXIT_STATUS_GUEST_GONE && machine)
+	if (status == EXIT_STATUS_GUEST_GONE && machine)
 		status = EXIT_STATUS_NO_RUN;
-	else if (!began && status == EXIT_STATUS_GUEST_GONE)
+	else if (status == EXIT_STATUS_GUEST_GONE)
 		log_error("the guest ended before its agent answered");
 	return status;
 }

@@ -66,8 +66,7 @@ static int wait_for_ssh(const struct record *r)
 	return EXIT_STATUS_OK;
 }
 
-/* The machine's name, or none: it did not come so far. */
-static bool read_name(int fd, char name[RECORD_NAME_MAX + 1])
+bool detach_name(int fd, char name[RECORD_NAME_MAX + 1])
 {
 	size_t len = 0;
 	ssize_t n;
@@ -120,7 +119,7 @@ static int wait_for_machine(pid_t pid, int fd, const struct machine_config *cfg)
 	struct notebook nb;
 	char name[RECORD_NAME_MAX + 1];
 	struct record r;
-	if (!read_name(fd, name))
+	if (!detach_name(fd, name))
 		return child_status(pid); /* it has said why */
 	if (record_find(&r, name))
 		return EXIT_STATUS_FAILED;
@@ -145,6 +144,13 @@ static void redirect(const char *path, int flags, int to, int to_too)
 	close(fd);
 }
 
+void detach_here(struct detach *d, int ready_fd)
+{
+	d->ready_fd = ready_fd;
+	setsid();
+	redirect("/dev/null", O_RDONLY, STDIN_FILENO, -1);
+}
+
 bool detach_fork(struct detach *d, const struct machine_config *cfg, int *status)
 {
 	int fds[2];
@@ -161,9 +167,7 @@ bool detach_fork(struct detach *d, const struct machine_config *cfg, int *status
 		close(fds[0]);
 		return false;
 	}
-	d->ready_fd = fds[1];
-	setsid();
-	redirect("/dev/null", O_RDONLY, STDIN_FILENO, -1);
+	detach_here(d, fds[1]);
 	return true;
 }
 

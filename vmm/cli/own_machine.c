@@ -13,17 +13,16 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/exit_status.h"
 #include "vmm/run.h"
 
 enum {
 	END_MS = 20 * 1000, /* how long the machine's process may take to end */
-	LOOK_AGAIN_MS = 20,
 };
 
 static void __attribute__((noreturn))
@@ -63,11 +62,11 @@ int own_machine_start(struct own_machine *m, struct machine_config *cfg, uint64_
 /* -> true: it has ended, with *status of waitpid(2). */
 static bool ends_within(pid_t pid, uint64_t ms, int *status)
 {
-	uint64_t end_ns = clock_now_ns() + ms * NS_PER_MS;
-	pid_t got;
-	while (!(got = waitpid(pid, status, WNOHANG)) && clock_now_ns() < end_ns)
-		poll(NULL, 0, LOOK_AGAIN_MS);
-	return got;
+	struct pollfd p = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	poll(&p, 1, (int)ms); /* without a descriptor of it, this only waits */
+	if (p.fd >= 0)
+		close(p.fd);
+	return waitpid(pid, status, WNOHANG);
 }
 
 int own_machine_wait(struct own_machine *m, uint64_t ms)
@@ -87,6 +86,21 @@ int own_machine_wait(struct own_machine *m, uint64_t ms)
 int own_machine_stop(struct own_machine *m)
 {
 	return own_machine_wait(m, 0);
+}
+
+void own_machine_leave(struct own_machine *m)
+{
+	char rest[512];
+	struct pollfd p = { .fd = m->link.fd, .events = POLLIN };
+	int ready;
+	close(m->leash);
+	while ((ready = poll(&p, 1, END_MS)) > 0 && read(p.fd, rest, sizeof(rest)) > 0)
+		continue; /* what the agent still had to say, to nobody */
+	if (!ready) {
+		kill(m->pid, SIGKILL);
+		log_error("the machine did not end in time, and was killed");
+	}
+	close(m->link.fd);
 }
 
 void own_machine_let_go(struct own_machine *m)

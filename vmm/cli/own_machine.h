@@ -27,6 +27,11 @@ int own_machine_start(struct own_machine *m, struct machine_config *cfg, uint64_
 int own_machine_stop(struct own_machine *m);
 /* Waits until it has ended by itself, @ms at most, and then as own_machine_stop(). */
 int own_machine_wait(struct own_machine *m, uint64_t ms);
+/*
+ * Ends one of which nothing is kept, and returns when nobody sees anything of it any more: no record, port or lock. Its
+ * process ends a few milliseconds later, when the kernel has its memory back.
+ */
+void own_machine_leave(struct own_machine *m);
 /* It goes on without us. */
 void own_machine_let_go(struct own_machine *m);
 

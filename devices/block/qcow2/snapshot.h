@@ -63,6 +63,12 @@ int qcow2_co_snapshot_apply(struct blk_node *n, const char *id_or_name);
 int qcow2_co_snapshot_delete(struct blk_node *n, const char *id_or_name);
 int qcow2_co_snapshot_rename(struct blk_node *n, const char *id_or_name, const char *name);
 
+/*
+ * For an image that was opened without a lock: whether it still has the snapshot table that its header named then, so that what
+ * reads snapshots reads those of now. False, too, when it cannot be read.
+ */
+bool qcow2_co_snapshots_are_current(struct blk_node *n);
+
 /* Shows the disk as it was in the snapshot with this id or name; read-only from now on. */
 int qcow2_co_view_snapshot(struct blk_node *n, const char *id_or_name);
 

@@ -40,6 +40,15 @@ static int look_up(struct blk_node *n, const char *what, struct found *f)
 	return err;
 }
 
+bool qcow2_co_snapshots_are_current(struct blk_node *n)
+{
+	const struct qcow2_header *h = &q_node(n)->h;
+	uint8_t head[BLK_SECTOR_BYTES];
+	return !blk_co_read(n->file, head, sizeof(head), 0) &&
+	       get_be32(head + QCOW2_AT_SNAPSHOTS) == h->n_snapshots &&
+	       get_be64(head + QCOW2_AT_SNAPSHOTS_OFF) == h->snapshots_off;
+}
+
 int qcow2_co_view_snapshot(struct blk_node *n, const char *id_or_name)
 {
 	struct found f;

@@ -379,6 +379,28 @@ TEST(snapshot_is_a_source_of_its_own)
 	CHECK_EQ(blk_close(n), 0);
 }
 
+static int do_are_current(struct blk_node *n, void *arg)
+{
+	*(bool *)arg = qcow2_co_snapshots_are_current(n);
+	return 0;
+}
+
+TEST(reader_without_a_lock_sees_that_snapshots_have_changed)
+{
+	bool current;
+	make_qcow2("other.qcow2", NULL);
+	struct blk_node *n = open_rw("other.qcow2"), *reader;
+	CHECK_EQ(qcow2_run(n, do_create, snap_a), 0);
+	CHECK_EQ(blk_open(the_loop(), "other.qcow2", NULL, BLK_OPEN_NO_LOCK, &reader), 0);
+	CHECK_EQ(qcow2_run(reader, do_are_current, &current), 0);
+	CHECK(current);
+	CHECK_EQ(qcow2_run(n, do_delete, snap_a), 0);
+	CHECK_EQ(qcow2_run(reader, do_are_current, &current), 0);
+	CHECK(!current);
+	CHECK_EQ(blk_close(reader), 0);
+	CHECK_EQ(blk_close(n), 0);
+}
+
 struct vm {
 	uint64_t host;
 	struct qcow2_vm_extent *v;
@@ -559,6 +581,7 @@ TEST_MAIN(T(new_image_reads_zeroes_and_is_clean), T(written_data_is_there_after_
 	  T(image_that_was_not_closed_is_repaired_when_it_is_opened_for_writing),
 	  T(what_a_smaller_disk_cut_off_does_not_come_back), T(snapshot_brings_the_disk_back),
 	  T(snapshot_names_are_checked), T(snapshot_is_a_source_of_its_own),
+	  T(reader_without_a_lock_sees_that_snapshots_have_changed),
 	  T(reserved_clusters_become_vm_state),
 	  T(vm_state_at_the_end_of_the_file_stays_when_the_image_is_closed),
 	  T(memory_of_a_save_that_failed_does_not_show_in_the_disk),
