@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every virtio device shares: features, status, queues, kicks, reset, state. */
+/* What every virtio device shares: features, status, queues, kicks, reset. */
 /*
  * How it works
  *
@@ -17,7 +17,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -27,10 +26,9 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
+#include "devices/virtio/virtio_int.h"
 #include "devices/virtio/virtio_pci.h"
 #include "vmm/base/checked.h"
-
-static const char state_compatible[] = "charmvm,virtio-1";
 
 #define RING_FEATURES                                                                              \
 	(UINT64_C(1) << VIRTIO_F_VERSION_1 | UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX |              \
@@ -38,14 +36,6 @@ static const char state_compatible[] = "charmvm,virtio-1";
 
 /* Chains served in one go, before the loop gets its turn. */
 enum { TURN_CHAINS = 2 * VQ_SIZE_MAX };
-
-/* The bits of the status that are the driver's to set. */
-enum {
-	STATUS_DRIVER = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-			VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK |
-			VIRTIO_CONFIG_S_FAILED,
-	STATUS_ALL = STATUS_DRIVER | VIRTIO_CONFIG_S_NEEDS_RESET,
-};
 
 bool virtio_live(const struct virtio_device *v)
 {
@@ -206,8 +196,7 @@ uint8_t virtio_status(const struct virtio_device *v)
 	return v->status;
 }
 
-/* FEATURES_OK stays only where the choice is one that we can serve (2.2.2). */
-static bool features_fit(struct virtio_device *v)
+bool virtio_features_fit(struct virtio_device *v)
 {
 	if (v->features & ~v->offered || !virtio_has(v, VIRTIO_F_VERSION_1))
 		return false;
@@ -236,7 +225,7 @@ void virtio_set_status(struct virtio_device *v, uint8_t value)
 	}
 	/* Bits are only ever added (2.1.1). */
 	uint8_t added = (uint8_t)(value & STATUS_DRIVER & ~v->status);
-	if (added & VIRTIO_CONFIG_S_FEATURES_OK && !features_fit(v)) {
+	if (added & VIRTIO_CONFIG_S_FEATURES_OK && !virtio_features_fit(v)) {
 		log_guest(&v->limit, "%s: the guest wants features 0x%llx of 0x%llx; refused",
 			  v->dev.name, (unsigned long long)v->features,
 			  (unsigned long long)v->offered);
@@ -249,7 +238,7 @@ void virtio_set_status(struct virtio_device *v, uint8_t value)
 		rekick_if_live(v);
 }
 
-static int enable(struct virtio_device *v, unsigned int q)
+int virtio_enable_queue(struct virtio_device *v, unsigned int q)
 {
 	struct virtqueue *vq = virtio_vq(v, q);
 	int err = vq_enable(vq, virtio_has(v, VIRTIO_RING_F_EVENT_IDX),
@@ -263,7 +252,7 @@ void virtio_queue_enable(struct virtio_device *v, unsigned int q)
 {
 	if (!(v->status & VIRTIO_CONFIG_S_FEATURES_OK) || v->resetting || virtio_vq(v, q)->enabled)
 		return;
-	if (enable(v, q))
+	if (virtio_enable_queue(v, q))
 		virtio_broken(v, q, virtio_vq(v, q)->broken);
 }
 
@@ -273,107 +262,6 @@ void virtio_set_dma(struct virtio_device *v, bool on)
 		return;
 	v->dma = on;
 	rekick_if_live(v);
-}
-
-/* ---- state ---- */
-
-void virtio_save(struct virtio_device *v, struct state_writer *w)
-{
-	assert(!v->in_flight && !v->resetting);
-	state_begin(w, "virtio", state_compatible);
-	state_put_u64(w, "offered", v->offered);
-	state_put_u64(w, "features", v->features);
-	state_put_u32(w, "status", v->status);
-	state_put_u32(w, "config-generation", v->config_generation);
-	for (unsigned int i = 0; i < v->nqueues; i++) {
-		char name[16];
-		snprintf(name, sizeof(name), "queue%u", i);
-		state_begin(w, name, "charmvm,virtqueue-1");
-		vq_save(&v->queues[i].vq, w);
-		state_end(w);
-	}
-	state_end(w);
-	v->transport->ops->save(v, w);
-}
-
-static int restore_status(struct virtio_device *v, struct state_node n)
-{
-	uint32_t status, generation;
-	uint64_t offered, features;
-	if (state_get_u64(n, "offered", &offered) || state_get_u64(n, "features", &features) ||
-	    state_get_u32(n, "status", &status) ||
-	    state_get_u32(n, "config-generation", &generation))
-		return -EINVAL;
-	/* The driver has seen what was offered, and goes on using what it took. */
-	if (features & ~v->supported) {
-		log_error("%s: the guest uses features 0x%llx and this device has 0x%llx; start it "
-			  "with the options it was saved with",
-			  v->dev.name, (unsigned long long)features,
-			  (unsigned long long)v->supported);
-		return -ENOTSUP;
-	}
-	if (status & ~(uint32_t)STATUS_ALL)
-		return -EINVAL;
-	v->offered = offered & v->supported;
-	v->features = features;
-	v->status = (uint8_t)status;
-	v->config_generation = (uint8_t)generation;
-	return status & VIRTIO_CONFIG_S_FEATURES_OK && !features_fit(v) ? -EINVAL : 0;
-}
-
-/* -> which queues were enabled, in *enabled; they are, once the transport is there to wire them. */
-static int restore_queues(struct virtio_device *v, struct state_node n, uint64_t *enabled)
-{
-	*enabled = 0;
-	for (unsigned int i = 0; i < v->nqueues; i++) {
-		char name[16];
-		struct state_node qn;
-		bool on = false;
-		snprintf(name, sizeof(name), "queue%u", i);
-		int err = state_child(n, name, &qn);
-		if (!err)
-			err = state_check(qn, "charmvm,virtqueue-1");
-		if (!err)
-			err = vq_restore(&v->queues[i].vq, qn, &on);
-		if (err)
-			return err == -ENOTSUP ? err : -EINVAL;
-		*enabled |= (uint64_t)on << i;
-	}
-	return 0;
-}
-
-static int restore(struct virtio_device *v, struct state_node dev, uint64_t *enabled)
-{
-	struct state_node n;
-	int err = state_child(dev, "virtio", &n);
-	if (!err)
-		err = state_check(n, state_compatible);
-	if (!err)
-		err = restore_status(v, n);
-	if (!err)
-		err = restore_queues(v, n, enabled);
-	if (err && err != -ENOTSUP) {
-		log_error("%s: the snapshot's virtio state is damaged; use another snapshot",
-			  v->dev.name);
-		err = -EINVAL;
-	}
-	return err;
-}
-
-int virtio_ready(struct virtio_device *v, const struct state_node *from)
-{
-	uint64_t enabled = 0;
-	int err = from ? restore(v, *from, &enabled) : 0;
-	if (!err)
-		err = v->transport->ops->ready(v, from);
-	for (unsigned int i = 0; !err && i < v->nqueues; i++) {
-		if (!(enabled >> i & 1))
-			continue;
-		/* A queue that cannot be is what a driver gets that sets it up so. */
-		if (enable(v, i))
-			virtio_broken(v, i, virtio_vq(v, i)->broken);
-	}
-	return err;
 }
 
 /* ---- life cycle ---- */

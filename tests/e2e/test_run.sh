@@ -29,6 +29,10 @@ files_go_in_and_come_out() {
 	run_tiny --copy-in "$work/job:/tmp" --copy-out "/tmp/job/out:$work/result" -- sh -c 'cd /tmp/job && sh script'
 	expect $? 3 status && expect "$(cat "$work/result")" SHOUT "what came out" && nothing_is_left
 }
+no_machine_runs() { ! pgrep -x charmvm >/dev/null; }
+disk_is_free_at_once_and_soon_the_process_has_ended() {
+	run_tiny -- true && "$charmvm" image resize -q -f raw "$disk" 4M && eventually 30 no_machine_runs && nothing_is_left
+}
 time_limit_ends_all_of_it() {
 	local start=$SECONDS
 	run_tiny --time 25 -- sleep 1000 2>"$work/err"
@@ -153,7 +157,7 @@ snapshot_of_a_machine_without_the_agents_port_is_refused() {
 
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 run_tests streams_and_status_are_the_commands_and_the_disk_is_not_written files_go_in_and_come_out \
-	time_limit_ends_all_of_it guest_that_dies_is_122 command_that_eats_the_memory_is_121 \
+	disk_is_free_at_once_and_soon_the_process_has_ended time_limit_ends_all_of_it guest_that_dies_is_122 command_that_eats_the_memory_is_121 \
 	killed_parent_takes_the_machine_along masked_processor_is_what_the_guest_sees \
 	snapshot_is_not_run_on_a_lesser_processor snapshot_of_a_machine_without_the_agents_port_is_refused \
 	hooks_run_when_the_guest_has_become_another_machine snapshot_is_run_from_as_often_as_one_likes

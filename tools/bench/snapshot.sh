@@ -103,6 +103,8 @@ awk '
 		line("  memory of its own", "fork.kib", "MiB", 1024, most("fork.kib", 2, 1024))
 		line("charmvm run, import numpy, cold", "run.cold", "M", 1000, "")
 		line("  from a warm snapshot", "run.warm", "M", 1000, part("run.warm", 20, "run.cold", "a cold one"))
+		line("  the program alone, in a machine that runs", "exec.numpy", "M", 1000, "")
+		line("charmvm run true, from a warm snapshot", "run.true", "M", 1000, times("run.true", 2, "restore.tick", "a new process"))
 		line("QEMU: savevm, the pause", "qemu.pause", "M", 1000, "")
 		line("QEMU: -loadvm to the first tick", "qemu.restore", "M", 1000, "")
 		line("QEMU: mapped-ram to the first tick", "qemu.mapped", "M", 1000, "")

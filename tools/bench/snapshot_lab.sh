@@ -179,25 +179,30 @@ revert() { # MIB-DIRTIED
 	longest_gap 3 >/dev/null
 }
 
-# A scientific program in a machine of its own: one that is booted, and one that goes on from where it was loaded before.
-run_once() { # KEY [OPTION...]
+# A scientific program in a machine of its own: one that is booted, and one that goes on from where it was loaded before. Beside
+# it what the program takes in a machine that runs, and what a machine takes for a program that does nothing.
+numpy=(python3 -c 'import numpy')
+timed() { # KEY COMMAND...
 	local key=$1 from
 	shift
 	from=$(now_us)
-	./charmvm run --image images/python.qcow2 --net none "$@" -- python3 -c 'import numpy' </dev/null >>errors 2>&1 &&
-		say "$key" $(($(now_us) - from))
+	"$@" </dev/null >>errors 2>&1 && say "$key" $(($(now_us) - from))
 }
+run_in_one() { ./charmvm run --image images/python.qcow2 --net none "$@"; }
+median() { sort -n -k 2 | sed -n 2p; } # of three
 warm_up() {
-	./charmvm up images/python.qcow2 --name warm --net none --detach && ./charmvm exec warm -- python3 -c 'import numpy' &&
-		./charmvm snapshot save warm warm
+	./charmvm up images/python.qcow2 --name warm --net none --detach && ./charmvm exec warm -- "${numpy[@]}" &&
+		./charmvm exec warm -- true && ./charmvm snapshot save warm warm
 }
 runs() {
 	local n
 	log "a program in a machine of its own"
-	cp "$dir/python.qcow2" images/ && run_once run.cold || return
+	cp "$dir/python.qcow2" images/ && timed run.cold run_in_one -- "${numpy[@]}" || return
 	warm_up </dev/null >>errors 2>&1 || log "no warm machine: $(tail -n 1 errors)"
+	for n in 1 2 3; do timed exec.numpy ./charmvm exec warm -- "${numpy[@]}"; done | median
 	./charmvm stop --force warm >>errors 2>&1
-	for n in 1 2 3; do run_once run.warm --from warm; done | sort -n | sed -n 2p
+	for n in 1 2 3; do timed run.warm run_in_one --from warm -- "${numpy[@]}"; done | median
+	for n in 1 2 3; do timed run.true run_in_one --from warm -- true; done | median
 }
 
 # Memory of a process' own: not the guest's, which is a gibibyte of mappings side by side.
