@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What takes too long for every day: a notebook in a browser, the tutorial with its notebook, an installer from its CD.
+# What takes too long for every day: a notebook in a browser, the tutorial with its notebook, an installer from its CD, images made twice.
 set -u
 cd "$(dirname "$0")/../.." || exit
 TOTALS=$PWD/${BUILD:-build}/slow.totals
@@ -12,5 +12,6 @@ done
 export TOTALS INSTALLER_CD SLOW=1
 status=0
 tests/run.sh -v -j 1 -t 5400 tests/e2e/test_notebook.sh || status=1
+tests/run.sh -v -j 1 -t 3000 tests/e2e/test_same.sh || status=1
 tests/in_lab.sh 1200 tests/e2e/test_tutorial.sh tests/e2e/test_installer.sh || status=1
 exit $status
