@@ -83,7 +83,8 @@ steps_are_done_and_end_in_an_image() {
 		expect "$(inside /etc/charmvm/entrypoint | tail -n 1)" 'exec sleep 1000' ENTRYPOINT &&
 		expect "$(inside /etc/hostname)" out hostname &&
 		expect "$(inside /etc/machine-id)" '' machine-id &&
-		expect "$(inside /usr/share/charmvm/packages | grep -c '^python3-numpy	.*	BSD')" 1 "numpy in the list of packages" || return
+		expect "$(inside /usr/share/charmvm/packages | grep -c '^python3-numpy	.*	BSD')" 1 "numpy in the list of packages" &&
+		expect "$(inside /usr/share/charmvm/packages | awk -F '\t' '!$2 || !$3')" '' "packages without version or licence" || return
 	[ -z "$(inside /etc/ssh/ssh_host_ed25519_key)" ] || { echo "the image has a host key"; return 1; }
 	expect "$(sha256sum <"$context/demo.qcow2")" "$sum" "the base"
 	rm -f "$work/out.raw" "$work/out.qcow2"
