@@ -4,7 +4,7 @@
 #   make            the release binary, at build/charmvm
 #   make run        the main job: build, demo image, a machine, a snapshot, an accident, a revert
 #   make test       everything; the last line is "N passed, N failed"
-#   make test-slow  a notebook in a real browser, Debian's installer from its CD: ten minutes and more without /dev/kvm
+#   make test-slow  a notebook in a real browser, Debian's installer from its CD, images made twice: ten minutes and more without /dev/kvm
 #   make check      the part of the tests that needs no KVM (unit, block, state)
 #   make lint | bench | fuzz | soak | install | deb | clean
 
