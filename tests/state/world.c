@@ -215,8 +215,24 @@ void fill_bulk(struct world *w, uint64_t bytes, int v)
 	memset(guestmem_ptr(&w->m->ram.mem, BULK_GPA, BULK_BYTES), v, bytes);
 }
 
+/* A host with much else to do may not have run the vCPU yet: then this step is done again. -> whether it need not. */
+static bool has_come(struct world *w, bool come)
+{
+	enum { LOOKS_MAX = 100 };
+	if (come) {
+		w->looks = 0;
+		return true;
+	}
+	CHECK(++w->looks < LOOKS_MAX);
+	w->at--;
+	next(w);
+	return false;
+}
+
 void mark_111(struct world *w)
 {
+	if (!has_come(w, word_at(w, COUNT_GPA)))
+		return;
 	mark(w, 111);
 	next(w);
 }
@@ -268,15 +284,8 @@ void count_is_of_then(struct world *w)
 	w->count = now;
 	next(w);
 }
-/* A host with much else to do may not have run the vCPU yet. */
 void count_went_on(struct world *w)
 {
-	enum { LOOKS_MAX = 100 };
-	if (word_at(w, COUNT_GPA) != w->count) {
-		w->looks = 0;
-	} else {
-		CHECK(++w->looks < LOOKS_MAX);
-		w->at--;
-	}
-	next(w);
+	if (has_come(w, word_at(w, COUNT_GPA) != w->count))
+		next(w);
 }
