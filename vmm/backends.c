@@ -111,21 +111,16 @@ static enum exit_status open_fork(struct backends *b, const struct machine_confi
 	return EXIT_STATUS_OK;
 }
 
-bool backends_throw_away(const struct machine_config *cfg)
-{
-	return (cfg->transient && !cfg->keeps_disks) || cfg->throw_away;
-}
-
 /* -> 0, or -errno (logged). */
 static int open_disk(struct backends *b, const struct machine_config *cfg,
 		     const struct disk_config *d, const struct blk_open_opts *opts)
 {
-	unsigned int flags = d->read_only || backends_throw_away(cfg) ? 0 : BLK_OPEN_RDWR;
+	unsigned int flags = d->read_only || cfg->throw_away ? 0 : BLK_OPEN_RDWR;
 	struct blk_node *node;
 	int err = blk_open_with(b->loop, d->path, NULL, flags, opts, &node);
 	if (err)
 		return err;
-	if (backends_throw_away(cfg) && !d->read_only) {
+	if (cfg->throw_away && !d->read_only) {
 		struct blk_node *base = node;
 		err = blk_overlay(base, NULL, &node);
 		if (err) {
@@ -150,7 +145,8 @@ static enum exit_status open_disks(struct backends *b, const struct machine_conf
 	const char *allow[CONFIG_DISKS_MAX + 1] = { NULL };
 	memcpy(allow, cfg->allow_backing, cfg->nallow_backing * sizeof(allow[0]));
 	struct blk_open_opts opts = { .allow_backing = allow };
-	enum exit_status status = cfg->throw_away ? open_fork(b, cfg, allow) : EXIT_STATUS_OK;
+	enum exit_status status =
+		cfg->throw_away && cfg->from ? open_fork(b, cfg, allow) : EXIT_STATUS_OK;
 	if (status)
 		return status;
 	for (unsigned int i = b->ndisks; i < cfg->ndisks; i++) {

@@ -53,9 +53,6 @@ struct backends {
 	struct chardev *channels[CONFIG_CHANNELS_MAX]; /* as many as the configuration has */
 };
 
-/* Whether what the guest writes is for nobody, on any of its disks. */
-bool backends_throw_away(const struct machine_config *cfg);
-
 /*
  * Opens and locks the disks, takes the name. Between this and backends_connect(), a snapshot on the first disk may say
  * what else the machine has. -> EXIT_STATUS_OK, or what the process is to end with; one line was logged and nothing

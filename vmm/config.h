@@ -72,7 +72,7 @@ struct machine_config {
 	const char *cdrom; /* an ISO image in a drive, or NULL */
 
 	const char *from; /* a snapshot of the image to start from, or NULL: a boot */
-	bool throw_away; /* with it: the image is left alone, others may use it; writes go to an overlay */
+	bool throw_away; /* no disk is written, what the guest writes is gone; with @from, others may use the image */
 	bool discard; /* what the disk has and no snapshot has may be dropped for it */
 
 	enum config_firmware firmware;
@@ -105,9 +105,8 @@ struct machine_config {
 	bool json;   /* and what is said then is JSON */
 	unsigned int verbose;
 
-	/* Of charmvm run: a machine that leaves no trace. Disks are not written, nothing is forwarded that was not asked for. */
+	/* Of charmvm run and build: the command's own machine. It has no keys, no ports but those asked for, and resumes nothing. */
 	bool transient;
-	bool keeps_disks; /* with it: but disks are written, as of charmvm build */
 	bool nobodys; /* what is saved of it is nobody's machine: whoever starts from there gets keys of his own */
 	int agent_client; /* a connected socket: the agent's first client; -1: none */
 	int leash;	  /* the machine ends when the other end of this pipe is closed; -1: none */

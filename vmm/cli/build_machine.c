@@ -74,7 +74,6 @@ static enum exit_status configure(struct build *b, const char *const *own)
 		argv[argc++] = (char *)(uintptr_t)*own;
 	if (config_parse_as(&no_options, &b->machine, argc, argv, &rest))
 		return EXIT_STATUS_USAGE;
-	b->machine.keeps_disks = true;
 	snprintf(b->machine.name_buf, sizeof(b->machine.name_buf), "build-%.50s", b->name);
 	b->machine.name = b->machine.name_buf;
 	return EXIT_STATUS_OK;

@@ -194,7 +194,7 @@ static enum exit_status create_machine(struct run *r)
 /* Of a machine that has ended, nobody keeps anything: no disk, no dump of its packets. */
 static bool leaves_nothing(const struct run *r)
 {
-	return r->let_go && backends_throw_away(&r->cfg) && !r->cfg.pcap;
+	return r->let_go && r->cfg.throw_away && !r->cfg.pcap;
 }
 
 /*

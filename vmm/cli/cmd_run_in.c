@@ -172,8 +172,7 @@ int cmd_run_in(int argc, char **argv)
 		log_error("--detach does not go with charmvm run, which waits for the command");
 		err = -EINVAL;
 	}
-	r->machine.throw_away =
-		r->machine.from; /* the snapshot's disk, beside whoever has the image */
+	r->machine.throw_away = true;
 	if (err || own_machine_start(&r->own, &r->machine, r->time_s))
 		return EXIT_STATUS_NO_RUN;
 	int status = own_machine_wait_for_agent(&r->own);
