@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "firmware/firmware_layout.h"
+#include "vmm/base/base64.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/endian.h"
 
@@ -176,24 +177,6 @@ static bool credential_name_ok(const char *name)
 	       strcmp(name, ".") && strcmp(name, "..");
 }
 
-/* RFC 4648 base64, with a NUL; -> the end of what was written. */
-static char *base64(char *out, const uint8_t *p, size_t len_bytes)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				     "0123456789+/";
-	for (; len_bytes; p += MIN(len_bytes, (size_t)3), len_bytes -= MIN(len_bytes, (size_t)3)) {
-		uint32_t v = (uint32_t)p[0] << 16;
-		v |= len_bytes > 1 ? (uint32_t)p[1] << 8 : 0;
-		v |= len_bytes > 2 ? p[2] : 0;
-		*out++ = digits[v >> 18];
-		*out++ = digits[v >> 12 & 63];
-		*out++ = len_bytes > 1 ? digits[v >> 6 & 63] : '=';
-		*out++ = len_bytes > 2 ? digits[v & 63] : '=';
-	}
-	*out = '\0';
-	return out;
-}
-
 int smbios_add_credential(struct smbios *s, const char *name, const void *data, size_t len_bytes)
 {
 	if (!credential_name_ok(name))
@@ -201,7 +184,7 @@ int smbios_add_credential(struct smbios *s, const char *name, const void *data, 
 	if (len_bytes > SMBIOS_OEM_BYTES_MAX)
 		return -ENOSPC;
 	bool plain = printable(data, len_bytes);
-	size_t cap = 64 + strlen(name) + len_bytes / 3 * 4 + 4;
+	size_t cap = 64 + strlen(name) + base64_size(len_bytes);
 	char *string = malloc(cap);
 	if (!string)
 		return -ENOMEM;
@@ -210,7 +193,7 @@ int smbios_add_credential(struct smbios *s, const char *name, const void *data, 
 		memcpy(string + n, data, len_bytes);
 		string[(size_t)n + len_bytes] = '\0';
 	} else {
-		base64(string + n, data, len_bytes);
+		base64_encode(string + n, data, len_bytes);
 	}
 	int err = smbios_add_oem_string(s, string);
 	free(string);

@@ -3,8 +3,9 @@
 /*
  * Both files are YAML for cloud-init. What is written is JSON, which is YAML, too: then a library sees to quotes and escapes.
  *
- * cloud-init does most of its work once for each instance-id, so that is the machine's host key and the user's key: another
- * machine from a copy of this one's disk, or the same disk with another user, is set up anew, and a reboot is not.
+ * cloud-init does most of its work once for each instance-id, so that is the machine's host key, the user's key and the user's own
+ * words: another machine from a copy of this one's disk, the same disk with another user or with other words, is set up anew, and a
+ * reboot is not.
  */
 #include "vmm/cloud_init.h"
 
@@ -20,6 +21,7 @@
 #include "vmm/backends.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"
+#include "vmm/user_data.h"
 
 enum { HOSTNAME_MAX = 63 };
 
@@ -33,10 +35,11 @@ static uint64_t hash(uint64_t h, const char *text)
 	return h;
 }
 
-static uint64_t identity(const char *name, const struct keys *k)
+static uint64_t identity(const char *name, const struct keys *k, const char *theirs)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
-	return k ? hash(hash(h, k->host_public), k->user_public) : hash(h, name);
+	h = k ? hash(hash(h, k->host_public), k->user_public) : hash(h, name);
+	return theirs ? hash(h, theirs) : h;
 }
 
 /* Letters, digits and hyphens inside (RFC 1123); a machine's name may have more. */
@@ -118,13 +121,24 @@ static char *print(json_t *data, const char *head)
 	return text;
 }
 
-int cloud_init_disk(const char *name, const struct keys *k, uint8_t **out)
+/* With @theirs, unless that is NULL. */
+static char *all_user_data(const char *hostname, const struct keys *k, const char *theirs)
+{
+	char *ours = print(user_data(hostname, k), user_data_head);
+	if (!ours || !theirs)
+		return ours;
+	char *both = user_data_join(theirs, ours);
+	wipe(ours);
+	return both;
+}
+
+int cloud_init_disk(const char *name, const struct keys *k, const char *theirs, uint8_t **out)
 {
 	char hostname[HOSTNAME_MAX + 1];
-	uint64_t id = identity(name, k);
+	uint64_t id = identity(name, k, theirs);
 	make_hostname(hostname, name);
 	char *meta = print(meta_data(id, hostname), "");
-	char *user = print(user_data(hostname, k), user_data_head);
+	char *user = all_user_data(hostname, k, theirs);
 	int err = -ENOMEM;
 	if (meta && user) {
 		const struct vfat_file files[] = { { "meta-data", meta, strlen(meta) },
@@ -136,10 +150,14 @@ int cloud_init_disk(const char *name, const struct keys *k, uint8_t **out)
 	return err;
 }
 
-enum exit_status cloud_init_attach(struct backends *b)
+enum exit_status cloud_init_attach(struct backends *b, const char *path)
 {
+	char *theirs = NULL;
 	uint8_t *disk;
-	int err = cloud_init_disk(b->record.name, b->have_keys ? &b->keys : NULL, &disk);
+	if (path && user_data_read(path, &theirs))
+		return EXIT_STATUS_FILE;
+	int err = cloud_init_disk(b->record.name, b->have_keys ? &b->keys : NULL, theirs, &disk);
+	wipe(theirs);
 	if (!err) {
 		err = blk_memory(b->loop, "the disk for cloud-init", disk, VFAT_BYTES, &b->seed);
 		if (err)
@@ -148,7 +166,7 @@ enum exit_status cloud_init_attach(struct backends *b)
 	if (err)
 		log_error("cannot make the disk for the guest's cloud-init: %s", strerror(-err));
 	else
-		log_info("disk for cloud-init: hostname %s%s", b->record.name,
-			 b->have_keys ? ", keys" : "");
+		log_info("disk for cloud-init: hostname %s%s%s%s", b->record.name,
+			 b->have_keys ? ", keys" : "", path ? ", " : "", path ? path : "");
 	return err ? EXIT_STATUS_FAILED : EXIT_STATUS_OK;
 }

@@ -87,6 +87,10 @@ static int check_whole(struct machine_config *cfg)
 			  "boot loader: leave out --kernel and --append");
 		return -EINVAL;
 	}
+	if (cfg->user_data && cfg->cloud_init == CLOUD_INIT_OFF) {
+		log_error("--user-data is for the guest's cloud-init: leave out --cloud-init off");
+		return -EINVAL;
+	}
 	if (cfg->initrd && !cfg->kernel) {
 		log_error("--initrd needs --kernel: the image's kernel has an initrd of its own");
 		return -EINVAL;

@@ -82,6 +82,7 @@ struct machine_config {
 		*append; /* added to the image's own command line; the whole of it with --kernel */
 
 	enum config_cloud_init cloud_init;
+	const char *user_data; /* a file of the user's own for cloud-init, or NULL */
 
 	bool net;
 	const char *forwards[CONFIG_FORWARDS_MAX];

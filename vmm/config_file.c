@@ -17,12 +17,12 @@
 
 enum { TEXT_BYTES_MAX = 64 * 1024 };
 
-static const char *const keys[] = {
-	"mem",		 "cpus",    "cpu",	  "disk",    "on-disk-error", "firmware",
-	"kernel",	 "initrd",  "append",	  "forward", "code",	      "expose",
-	"host-loopback", "net",	    "console",	  "channel", "agent",	      "allow-backing",
-	"detach",	 "no-wait", "cloud-init", NULL
-};
+static const char *const keys[] = { "mem",	     "cpus",	      "cpu",	 "disk",
+				    "on-disk-error", "firmware",      "kernel",	 "initrd",
+				    "append",	     "forward",	      "code",	 "expose",
+				    "host-loopback", "net",	      "console", "channel",
+				    "agent",	     "allow-backing", "detach",	 "no-wait",
+				    "cloud-init",    "user-data",     NULL };
 static const char *const repeated[] = { "disk",	   "forward",	    "expose",
 					"channel", "allow-backing", NULL };
 

@@ -201,6 +201,7 @@ STRING_OPTION(initrd)
 STRING_OPTION(append)
 STRING_OPTION(console)
 STRING_OPTION(pcap)
+STRING_OPTION(user_data)
 #undef STRING_OPTION
 
 const struct option_spec config_options[] = {
@@ -212,7 +213,7 @@ const struct option_spec config_options[] = {
 	  "'host', or 'baseline' or 'v3' for snapshots that other hosts can restore [host]",
 	  opt_cpu },
 	{ "name", 'n', "NAME", "the machine's name [the image's, without its ending]", opt_name },
-	{ "disk", 'd', "FILE[,ro]", "one more disk; may be repeated", config_opt_disk },
+	{ "disk", 0, "FILE[,ro]", "one more disk; may be repeated", config_opt_disk },
 	{ "cdrom", 0, "FILE", "an ISO image in a CD-ROM drive; with a BIOS, booted first",
 	  opt_cdrom },
 	{ "from", 0, "NAME", "start from this snapshot of the image instead of booting", opt_from },
@@ -249,10 +250,12 @@ const struct option_spec config_options[] = {
 	{ "cloud-init", 0, "auto|on|off",
 	  "a disk with name and keys for the guest's cloud-init [auto: where it has one]",
 	  opt_cloud_init },
+	{ "user-data", 0, "FILE", "a cloud-config or script of your own for the guest's cloud-init",
+	  opt_user_data },
 	{ "allow-backing", 0, "FILE", "a backing file outside the image's directory may be used",
 	  config_opt_allow_backing },
 	{ "cold", 0, NULL, "boot, though the image was suspended or is ready", opt_cold },
-	{ "detach", 0, NULL, "run it in the background; return when SSH answers", opt_detach },
+	{ "detach", 'd', NULL, "run it in the background; return when SSH answers", opt_detach },
 	{ "no-wait", 0, NULL, "with --detach: return as soon as it runs", opt_no_wait },
 	{ "json", 0, NULL, "with --detach: print JSON", opt_json },
 	{ "verbose", 'v', NULL, "say what is done; twice: say more", opt_verbose },

@@ -6,7 +6,7 @@
 #include "vmm/base/options.h"
 #include "vmm/config.h"
 
-enum { CONFIG_OPTIONS = 32 };
+enum { CONFIG_OPTIONS = 33 };
 
 extern const struct option_spec config_options[];
 

@@ -270,8 +270,14 @@ static enum exit_status add_seed(struct machine *m)
 	bool has_use = m->cfg->cloud_init == CLOUD_INIT_AUTO && !*m->hosts->record.box &&
 		       (m->image_has_cloud_init ||
 			(by_itself && image_boot_has_cloud_init(m->hosts->disks[0])));
-	bool wanted = m->cfg->cloud_init == CLOUD_INIT_ON || has_use;
-	return wanted ? cloud_init_attach(m->hosts) : EXIT_STATUS_OK;
+	bool asked = m->cfg->cloud_init == CLOUD_INIT_AUTO && m->cfg->user_data;
+	if (asked && !has_use)
+		log_warn("--user-data %s: no cloud-init was found in the image, and nothing else "
+			 "reads it",
+			 m->cfg->user_data);
+	if (m->cfg->cloud_init == CLOUD_INIT_ON || asked || has_use)
+		return cloud_init_attach(m->hosts, m->cfg->user_data);
+	return EXIT_STATUS_OK;
 }
 
 static enum exit_status create_cold(struct machine *m)

@@ -6,10 +6,10 @@
 . "$(dirname "$0")/lib.sh"
 
 # An image of its own for the machine $1, larger than what it lies on: cloud-init has to make the root file system grow.
-up() { # IMAGE NAME [KERNEL-PARAMETERS]
+up() { # IMAGE NAME [KERNEL-PARAMETERS [OPTION...]]
 	"$charmvm" image create -q -f qcow2 -b "$CLOUD_IMAGES/$1.qcow2" -F qcow2 "$work/$2.qcow2" 4G &&
 		"$charmvm" --image "$work/$2.qcow2" --allow-backing "$CLOUD_IMAGES/$1.qcow2" --mem 768M --console "file:$work/$2.console" \
-			--append "quiet ${3:-}" --detach --no-wait
+			--append "quiet ${3:-}" --detach --no-wait "${@:4}"
 }
 answers() { timeout 60 "$charmvm" ssh "$1" -- true 2>/dev/null; }
 in_guest() { timeout 100 "$charmvm" ssh "$1" -- "${@:2}"; }
@@ -17,7 +17,15 @@ has_grown() { (($(in_guest "$1" df -k --output=size / | tail -n 1) > 3 << 20)); 
 
 # It has /boot on a partition of its own, and cloud-init meets two FAT file systems.
 ubuntu_24_04_is_logged_in_to() {
-	up noble noble || return
+	cat >"$work/mine.yaml" <<-'END'
+		#cloud-config
+		users:
+		  - name: alice
+		    gecos: Grüße
+		write_files:
+		  - { path: /etc/mine, content: "Grüße\n" }
+	END
+	up noble noble '' --user-data "$work/mine.yaml" || return
 	eventually 450 answers noble || { tail -n 20 "$work/noble.console"; return 1; }
 	expect "$(in_guest noble hostname)" noble "the host name" &&
 		expect "$(in_guest noble id -un)" charm "the user" &&
@@ -31,6 +39,16 @@ its_host_key_is_the_machines_and_there_is_no_other() {
 }
 its_own_user_is_let_in_too() {
 	expect "$(timeout 100 "$charmvm" ssh -l debian noble -- id -un)" debian "the default user"
+}
+# Beside what it is told by us: users are added to ours.
+what_the_user_has_to_say_is_done() {
+	expect "$(in_guest noble 'getent passwd alice | cut -d: -f5; cat /etc/mine')" $'Grüße\nGrüße' "what was asked for"
+}
+user_data_that_cloud_init_would_not_know_is_refused() {
+	echo 'users: [alice]' >"$work/bad.yaml"
+	up jammy bad '' --user-data "$work/bad.yaml" 2>"$work/err"
+	expect $? 3 "exit status" && expect "$(grep -c "^charmvm: --user-data $work/bad.yaml: .*#cloud-config" "$work/err")" 1 "lines" ||
+		{ cat "$work/err"; return 1; }
 }
 nobody_has_a_password() {
 	in_guest noble sudo cut -d: -f2 /etc/shadow >"$work/passwords" && grep -q '^[!*]' "$work/passwords" &&
@@ -61,5 +79,6 @@ debian_12_boots() { looked_into debian bookworm; }
 needs_kvm || { echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 TEST_SECONDS=500 # cloud-init is a lot of Python
 run_tests ubuntu_22_04_boots debian_12_boots ubuntu_24_04_is_logged_in_to its_root_file_system_has_grown \
-	its_host_key_is_the_machines_and_there_is_no_other its_own_user_is_let_in_too nobody_has_a_password \
+	its_host_key_is_the_machines_and_there_is_no_other its_own_user_is_let_in_too what_the_user_has_to_say_is_done \
+	user_data_that_cloud_init_would_not_know_is_refused nobody_has_a_password \
 	machine_from_a_snapshot_has_the_disk_too

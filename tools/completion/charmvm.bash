@@ -46,7 +46,7 @@ _charmvm_machines_and_files() {
 # The value of an option, where something is known of it.
 _charmvm_value() { # OPTION
 	case $1 in
-	--image | -i | --disk | -d | --kernel | -k | --initrd | --allow-backing | --pcap | --cdrom | --output | -o | --file | --keep | --user-data)
+	--image | -i | --disk | --kernel | -k | --initrd | --allow-backing | --pcap | --cdrom | --output | -o | --file | --keep | --user-data)
 		_charmvm_files ;;
 	--from) _charmvm_words "$(_charmvm_snapshots)" ;;
 	--on-disk-error) _charmvm_one_of stop report ;;

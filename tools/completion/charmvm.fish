@@ -63,7 +63,7 @@ end
 # The value of an option, where something is known of it.
 function __charmvm_value
 	switch "$argv"
-		case --image -i --disk -d --kernel -k --initrd --allow-backing --pcap --cdrom --output -o --file --keep --user-data
+		case --image -i --disk --kernel -k --initrd --allow-backing --pcap --cdrom --output -o --file --keep --user-data
 			__fish_complete_path (commandline -ct)
 		case --from
 			__charmvm_snapshots

@@ -32,7 +32,7 @@ struct seed {
 static struct seed seed_of(const char *name, const struct keys *k)
 {
 	uint8_t *disk;
-	CHECK_EQ(cloud_init_disk(name, k, &disk), 0);
+	CHECK_EQ(cloud_init_disk(name, k, NULL, &disk), 0);
 	struct seed s = { document(disk, "{\n \"instance-id\""),
 			  document(disk, "#cloud-config\n{") };
 	free(disk);
@@ -140,7 +140,26 @@ TEST(instance_is_the_host_key_and_the_users_key)
 	CHECK(!same_instance("a", NULL, "a", &the_keys));
 }
 
+/* The part after the other one's; both are one file, and another instance. */
+TEST(words_of_the_user_go_along)
+{
+	static const char head[] = "Content-Type: multipart/mixed;";
+	uint8_t *disk, *other;
+	CHECK_EQ(cloud_init_disk("lab", &the_keys, "#!/bin/sh\n", &disk), 0);
+	CHECK_EQ(cloud_init_disk("lab", &the_keys, "#!/bin/false\n", &other), 0);
+	json_t *meta = document(disk, "{\n \"instance-id\""),
+	       *others = document(other, "{\n \"instance-id\"");
+	CHECK(strcmp(text(meta, "instance-id"), text(others, "instance-id")));
+	CHECK(memmem(disk, VFAT_BYTES, head, strlen(head)));
+	CHECK(memmem(disk, VFAT_BYTES, "IyEvYmluL3NoCg==", 16));
+	json_decref(meta);
+	json_decref(others);
+	free(disk);
+	free(other);
+}
+
 TEST_MAIN(T(user_charm_has_the_users_key_and_no_password),
 	  T(host_key_is_the_machines_and_those_before_go), T(root_file_system_grows),
 	  T(machine_without_keys_has_a_name_and_nobody_who_logs_in),
-	  T(hostname_has_what_a_hostname_may_have), T(instance_is_the_host_key_and_the_users_key))
+	  T(hostname_has_what_a_hostname_may_have), T(instance_is_the_host_key_and_the_users_key),
+	  T(words_of_the_user_go_along))

@@ -68,9 +68,25 @@ TEST(cloud_init_is_told_where_the_image_has_it_unless_said_otherwise)
 	CHECK(says("--cloud-init yes: 'auto'"));
 }
 
+TEST(user_data_is_for_a_cloud_init_that_is_there)
+{
+	CHECK_EQ(parse("-i a --user-data mine.yaml"), 0);
+	CHECK_STR(cfg.user_data, "mine.yaml");
+	CHECK(cfg.cloud_init == CLOUD_INIT_AUTO);
+	CHECK_EQ(parse("-i a --user-data mine.yaml --cloud-init off"), -EINVAL);
+	CHECK(says("leave out --cloud-init off"));
+}
+
+TEST(d_is_short_for_detach)
+{
+	CHECK_EQ(parse("-i a -d"), 0);
+	CHECK(cfg.detach && cfg.ndisks == 1);
+	CHECK_EQ(parse("-i a -d b.raw"), -EINVAL);
+}
+
 TEST(image_is_the_first_disk_wherever_it_stands)
 {
-	CHECK_EQ(parse("-d a.raw,ro -d b.raw --image=c.qcow2"), 0);
+	CHECK_EQ(parse("--disk a.raw,ro --disk b.raw --image=c.qcow2"), 0);
 	CHECK_EQ(cfg.ndisks, 3);
 	CHECK_STR(cfg.disks[0].path, "c.qcow2");
 	CHECK_STR(cfg.disks[1].path, "a.raw");
@@ -79,21 +95,23 @@ TEST(image_is_the_first_disk_wherever_it_stands)
 
 TEST(words_after_a_disk_are_its_own)
 {
-	CHECK_EQ(parse("-d a,,b.raw,on-error=stop,ro -d b.raw,on-error=report -d c,, -i d"), 0);
+	CHECK_EQ(parse("--disk a,,b.raw,on-error=stop,ro --disk b.raw,on-error=report --disk c,, "
+		       "-i d"),
+		 0);
 	CHECK_STR(cfg.disks[1].path, "a,b.raw");
 	CHECK(cfg.disks[1].read_only && cfg.disks[1].on_error == VIRTIO_BLK_STOP);
 	CHECK(!cfg.disks[2].read_only && cfg.disks[2].on_error == VIRTIO_BLK_REPORT);
 	CHECK_STR(cfg.disks[3].path, "c,");
 	CHECK_EQ(cfg.disks[0].on_error, VIRTIO_BLK_STOP_WHEN_FULL);
-	CHECK_EQ(parse("-d a,rw"), -EINVAL);
+	CHECK_EQ(parse("--disk a,rw"), -EINVAL);
 	CHECK(says("'rw' may not follow"));
-	CHECK_EQ(parse("-d a,"), -EINVAL);
-	CHECK_EQ(parse("-d a,on-error=explode"), -EINVAL);
+	CHECK_EQ(parse("--disk a,"), -EINVAL);
+	CHECK_EQ(parse("--disk a,on-error=explode"), -EINVAL);
 }
 
 TEST(disks_without_a_word_of_their_own_follow_the_option)
 {
-	CHECK_EQ(parse("-i a --on-disk-error stop -d b,on-error=report"), 0);
+	CHECK_EQ(parse("-i a --on-disk-error stop --disk b,on-error=report"), 0);
 	CHECK_EQ(cfg.disks[0].on_error, VIRTIO_BLK_STOP);
 	CHECK_EQ(cfg.disks[1].on_error, VIRTIO_BLK_REPORT);
 	CHECK_EQ(parse("-i a --on-disk-error sometimes"), -EINVAL);
@@ -286,6 +304,7 @@ TEST(firmware_is_one_of_three_and_a_bios_takes_no_kernel)
 
 TEST_MAIN(T(an_image_is_all_that_is_needed),
 	  T(cloud_init_is_told_where_the_image_has_it_unless_said_otherwise),
+	  T(user_data_is_for_a_cloud_init_that_is_there), T(d_is_short_for_detach),
 	  T(image_is_the_first_disk_wherever_it_stands), T(words_after_a_disk_are_its_own),
 	  T(disks_without_a_word_of_their_own_follow_the_option), T(sizes_are_binary_and_checked),
 	  T(too_little_and_too_much_memory_are_refused), T(impossible_numbers_of_vcpus_are_refused),
