@@ -132,7 +132,8 @@ int keys_ensure(struct keys *k, const char *name)
 	err = err ? err : write_known_hosts(k);
 	if (!err)
 		return 0;
-	log_warn("no SSH keys for this machine: %s", strerror(-err));
+	log_warn("no SSH keys for this machine, nobody can log in: %s",
+		 err == -EIO ? "ssh-keygen has failed" : strerror(-err));
 	keys_free(k);
 	return err;
 }

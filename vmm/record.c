@@ -93,9 +93,13 @@ int record_publish(struct record *r)
 	if (!text)
 		return -ENOMEM;
 	size_t bytes = strlen(text);
-	int err = bytes > RECORD_BYTES_MAX ? -ENAMETOOLONG : ftruncate(r->fd, 0) < 0 ? -errno : 0;
-	if (!err && pwrite(r->fd, text, bytes, 0) != (ssize_t)bytes)
-		err = -EIO;
+	int err = bytes > RECORD_BYTES_MAX ? -ENAMETOOLONG : 0;
+	/* Cut off behind it and not before: where there is no room, the old one stays. */
+	ssize_t n = err ? 0 : pwrite(r->fd, text, bytes, 0);
+	if (!err && n != (ssize_t)bytes)
+		err = n < 0 ? -errno : -ENOSPC;
+	if (!err && ftruncate(r->fd, n) < 0)
+		err = -errno;
 	free(text);
 	return err;
 }

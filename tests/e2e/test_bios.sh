@@ -26,6 +26,17 @@ ends_well() {
 	expect $? 0 "exit status" || { cat "$work/log"; screen | tail -n 20; return 1; }
 }
 
+# The running machine's CD, or another one; a file on it powers the fork off.
+fork_has_a_cd() {
+	local other=$work/other.iso
+	cp "$cd" "$other" && "$charmvm" fork bios --from prompt --name same && "$charmvm" fork bios --from prompt --name two --cdrom "$other" || return
+	expect "$("$charmvm" info same-1 --json | jq -r .cdrom)" "$cd" "the CD of a fork" &&
+		expect "$("$charmvm" info two-1 --json | jq -r .cdrom)" "$other" "the CD that was asked for" &&
+		"$charmvm" stop same-1 --now || return
+	printf '. /h\r' | timeout 120 "$charmvm" console two-1 >"$work/two"
+	expect $? 0 "exit status of the console of a fork that powers off" || { "$charmvm" stop two-1 --now; cat "$work/two"; return 1; }
+}
+
 # Boots take their time, so this is one machine for many behaviours.
 cd_is_booted_first_then_the_disk_and_a_snapshot_in_grub_goes_on() {
 	start --name bios -v --cdrom "$cd"
@@ -36,6 +47,10 @@ cd_is_booted_first_then_the_disk_and_a_snapshot_in_grub_goes_on() {
 	"$charmvm" snapshot save prompt bios || return
 	enter 'ls (cd)/ (hd0,msdos1)/'
 	eventually 60 shows 'ls (cd)/ (hd0,msdos1)/' 1 || { echo 'keys were lost'; screen | tail -n 5; return 1; }
+	# The disk for cloud-init, since what would read it is on the other one.
+	enter 'ls (hd1)/'
+	eventually 60 shows 'user-data' 1 || { screen | tail -n 5; return 1; }
+	fork_has_a_cd || return
 	enter reboot
 	eventually 200 shows 'grub> ' 3 || { echo "no prompt after a reboot"; screen | tail -n 30; return 1; }
 	shows 'SeaBIOS (version' 2 || { screen; return 1; }

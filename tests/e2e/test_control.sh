@@ -136,12 +136,13 @@ machine_in_the_background_has_a_console_and_a_log() {
 	expect $? 8 "exit status for the console of a machine that has ended"
 }
 
-# One writes, late-comers get what was said, one takes over; and all of them stay over a revert.
+# One writes, late-comers get what was said, one takes over; and all of them stay over a revert, and with the machine when it is
+# forked, whose fork has a console of its own.
 console_is_shared() {
 	trap '"$charmvm" stop vm --now 2>/dev/null' EXIT
 	qemu-img create -q -f qcow2 "$work/c.qcow2" 64M && mkfifo "$work/keys"
 	"$charmvm" --name vm --kernel "$kernels/cloud-6.1/vmlinux" --initrd "$tiny_initrd" --mem 96M --net none \
-		--append "console=ttyS0 quiet panic=1 tiny.do=echo" --disk "$work/c.qcow2" --detach >/dev/null 2>"$work/log" || return
+		--append "console=ttyS0 quiet panic=1 tiny.do=echo" --image "$work/c.qcow2" --detach >/dev/null 2>"$work/log" || return
 	exec 3<>"$work/keys"
 	"$charmvm" console vm <&3 >"$work/console" 2>&1 &
 	eventually 100 has_booted 1 && sleep 1 && echo one >&3 && eventually 20 grep -aq 'got: one' "$work/console" || return
@@ -151,6 +152,9 @@ console_is_shared() {
 	echo two >&3 && eventually 20 grep -aq 'got: two' "$work/watch" || return
 	"$charmvm" snapshot revert fresh || return
 	echo three >&3 && eventually 20 grep -aq 'got: three' "$work/watch" && grep -aq 'got: three' "$work/console" || return
+	"$charmvm" fork vm --from fresh --name f >/dev/null && printf 'alone\nquit\n' | timeout 100 "$charmvm" console f-1 >"$work/forked" 2>&1
+	expect $? 0 "exit status of the fork's console" && grep -aq 'got: alone' "$work/forked" || { cat "$work/forked"; return 1; }
+	! grep -aq 'got: alone' "$work/watch" "$work/console" && ! grep -aq 'reads only' "$work/forked" || return
 	echo four | "$charmvm" console vm --force >"$work/third" 2>&1 &
 	eventually 20 grep -aq 'got: four' "$work/console" && grep -aq 'has taken over' "$work/console" || return
 	grep -aq 'got: three' "$work/third" || { cat "$work/third"; return 1; }
@@ -166,6 +170,8 @@ suspended_machine_goes_on_at_its_next_start() {
 		"$charmvm" suspend vm || return
 		wait "$pid"
 		expect $? 0 "the machine's exit status, round $round" || return
+		(cd "$work" && "$charmvm" resume vm) 2>"$work/stderr"
+		expect $? 8 "exit status of a resume, round $round" && grep -q 'charmvm up vm starts it' "$work/stderr" || return
 		expect "$(qemu-img snapshot -l "$image" | awk 'NR > 2 { print $2 }')" suspended "snapshots, round $round" &&
 			qemu-img check -q "$image" || return
 		"$charmvm" --image "$image" --net none --console "file:$work/console" </dev/null 2>"$work/log" &
@@ -214,9 +220,15 @@ killed_machine_leaves_its_name_free() {
 
 hostile_clients_do_no_harm() {
 	start --net none || return
-	head -c 2M /dev/zero | socat -u - "UNIX:$socket" 2>/dev/null
+	local before
+	before=$(fact resident)
+	head -c 1G /dev/zero | timeout 60 socat -u - "UNIX:$socket" 2>/dev/null
+	expect "${PIPESTATUS[1]}" 1 "the status of who sends 1 GiB of nothing" || return
+	yes '' | timeout 5 socat -u - "UNIX:$socket" # reads none of the answers
 	echo 'garbage' | socat - "UNIX:$socket" | grep -q 'not JSON' || return
-	expect "$(fact state)" running "state after them" && end
+	printf '{"do":"st' | socat -t 1 - "UNIX:$socket" | grep -q '"id"' && { echo "half a line was answered"; return 1; }
+	(printf '{"do":"st' && sleep 20) | socat - "UNIX:$socket" >/dev/null & # and stays
+	expect "$(fact state)" running "state after them" && (($(fact resident) < before + (1 << 20))) && end
 }
 
 run_tests machine_is_seen_asked_and_stopped machine_that_is_starting_is_waited_for machine_in_the_background_has_a_console_and_a_log \

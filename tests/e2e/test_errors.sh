@@ -158,6 +158,64 @@ background_machine_that_cannot_start_says_why() {
 	"$charmvm" --kernel /dev/null --detach --console stdio 2>"$work/stderr"
 	expect $? 2 "exit status with the terminal as console" && grep -q 'charmvm console' "$work/stderr"
 }
+
+# on_small_disk SIZE FUNCTION: in a file system of that size.
+on_small_disk() {
+	[ "$(id -u)" = 0 ] && mkdir -p "$work/small" && unshare -m mount -t tmpfs none "$work/small" 2>/dev/null ||
+		{ echo "no file system of a given size here"; return 77; }
+	export charmvm work
+	export -f expect fill "$2"
+	# shellcheck disable=SC2016 # that shell expands them
+	unshare -m bash -c 'mount -t tmpfs -o "size=$1,mode=700" none "$work/small" && cd "$work/small" && "$2"' - "$@"
+}
+fill() { ! head -c 100M /dev/zero >fill 2>/dev/null; }
+full_run_directory() {
+	qemu-img create -q -f qcow2 "$work/run.qcow2" 64M
+	fill || return
+	XDG_RUNTIME_DIR=$PWD timeout 20 "$charmvm" --image "$work/run.qcow2" --console none "$@" 2>"$work/stderr" </dev/null
+	expect $? 1 "exit status" && grep -q 'charmvm/run.json: No space left on device' "$work/stderr" || { cat "$work/stderr"; return 1; }
+	expect "$(wc -l <"$work/stderr")" 1 lines && expect "$(find charmvm -type f)" '' "what is left"
+}
+machine_without_room_for_its_record_does_not_start() { on_small_disk 64k full_run_directory; }
+full_keys() {
+	qemu-img create -q -f qcow2 "$work/keys.qcow2" 64M
+	fill || return
+	XDG_DATA_HOME=$PWD timeout 20 "$charmvm" --image "$work/keys.qcow2" --console none </dev/null 2>"$work/stderr"
+	cat "$work/stderr"
+	grep -q 'nobody can log in: ' "$work/stderr" && expect "$(find charmvm -type f)" '' "what is left"
+}
+keys_without_room_are_said() { on_small_disk 64k full_keys; }
+full_directory() {
+	timeout 20 "$charmvm" up made --detach 2>"$work/stderr"
+	expect $? 3 "exit status" && grep -q '^charmvm: made.qcow2: .*No space left on device' "$work/stderr" &&
+		expect "$(ls -A)" '' "what is left" || { cat "$work/stderr"; return 1; }
+}
+image_without_room_to_be_made_leaves_nothing() {
+	mkdir -p "$work/room/recipes" && cp -R guest-kit/{bases,hooks,customize,agent,initrd,rootfs} "$work/room/"
+	head -c 4M /dev/urandom >"$work/raw" && qemu-img convert -q -O qcow2 "$work/raw" "$work/from.qcow2"
+	echo 'FROM debian:12' >"$work/room/recipes/made"
+	printf '#!/bin/sh\nuntil [ "$1" = --output ]; do shift; done\ncp %s/from.qcow2 "$2"\n' "$work" >"$work/room/make-base"
+	chmod 755 "$work/room/make-base"
+	(export CHARMVM_GUEST_KIT=$work/room XDG_CACHE_HOME=$work/cache && on_small_disk 2m full_directory)
+}
+full_image() {
+	local image=$work/small/s.qcow2 words left
+	"$charmvm" image create -q -f qcow2 "$image" 64M && "$charmvm" image io -c 'write -P 7 0 512k' "$image" >/dev/null &&
+		"$charmvm" snapshot save one -i "$image" && "$charmvm" image io -c 'write -P 8 0 64k' "$image" >/dev/null && fill || return
+	for words in 'save two' 'revert one' 'rename one two' 'delete one'; do
+		# shellcheck disable=SC2086 # words are wanted
+		"$charmvm" snapshot $words -i "$image" 2>"$work/stderr"
+		expect $? 3 "exit status of $words" && expect "$(wc -l <"$work/stderr")" 1 "lines of $words" &&
+			grep -q 'the file system is full; make room' "$work/stderr" && qemu-img check -q "$image" || return
+		expect "$(qemu-img snapshot -l "$image" | awk 'NR > 2 { print $2 }')" one "snapshots after $words" &&
+			"$charmvm" image io -c 'read -P 8 0 64k' -c 'read -P 7 64k 448k' "$image" >/dev/null || return
+	done
+	left=$(ls -A)
+	expect "$(paste -sd' ' <<<"$left")" 'fill s.qcow2' "what is there" && rm fill &&
+		"$charmvm" snapshot revert one -i "$image" && "$charmvm" image io -c 'read -P 7 0 512k' "$image" >/dev/null &&
+		"$charmvm" snapshot delete one -i "$image" && qemu-img check -q "$image"
+}
+snapshots_of_a_stopped_image_on_a_full_disk_change_nothing() { on_small_disk 2m full_image; }
 help_and_version_succeed() {
 	"$charmvm" --help | grep -q -- --image && "$charmvm" --version | grep -q '^charmvm [0-9]'
 }
@@ -169,4 +227,5 @@ run_tests missing_image image_is_a_directory empty_image truncated_qcow2 missing
 	port_taken_is_told_with_its_holder kernel_is_not_a_kernel no_kvm_says_what_to_do \
 	ssh_without_a_machine verb_without_its_machine snapshots_of_a_stopped_image snapshot_that_cannot_be \
 	name_without_an_image_or_a_recipe recipe_that_cannot_be_made_says_so \
-	background_machine_that_cannot_start_says_why help_and_version_succeed
+	background_machine_that_cannot_start_says_why machine_without_room_for_its_record_does_not_start keys_without_room_are_said \
+	image_without_room_to_be_made_leaves_nothing snapshots_of_a_stopped_image_on_a_full_disk_change_nothing help_and_version_succeed

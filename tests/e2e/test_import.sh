@@ -68,7 +68,7 @@ box_of_version_2_names_its_disk_and_its_others_are_left_out() {
 	in_dir version2 && mv box.img first.img && cp first.img second.img
 	printf '{"provider":"libvirt","disks":[{"path":"first.img","format":"qcow2"},{"path":"second.img"}]}' >metadata.json
 	tar -cf two.box second.img metadata.json first.img
-	imports two.box two.qcow2 && grep -q '1 more disk is in it' said
+	imports two.box two.qcow2 && grep -q '1 more disk is in it, left out: .*--disk' said
 }
 virtualbox_box_with_user_and_key_of_its_own() {
 	in_dir virtualbox && virtualbox

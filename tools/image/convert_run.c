@@ -64,17 +64,19 @@ static int copy(const struct convert *c, struct loop *l, struct blk_node *from, 
 	return err;
 }
 
-/* Copies into the image at @path, which is there. */
+/* Copies into the image at @path, which is there; a new one is told of by the name that it will have. */
 static int fill(const struct convert *c, struct loop *l, struct blk_node *from, const char *path)
 {
 	struct blk_node *to = NULL;
-	unsigned int flags = BLK_OPEN_RDWR | (c->into_existing ? 0 : BLK_OPEN_NO_BACKING);
-	int err = image_open(&l, path, c->o.format, flags, NULL, &to);
+	const struct blk_open_opts opts = { .shown = c->words.v[1] };
+	unsigned int flags = BLK_OPEN_RDWR | BLK_OPEN_ANY_BACKING | BLK_OPEN_EMPTY |
+			     (c->into_existing ? 0 : BLK_OPEN_NO_BACKING);
+	int err = blk_open_with(l, path, c->o.format, flags, &opts, &to);
 	if (err)
 		return err;
 	if (blk_size(to) < blk_size(from)) {
-		log_error("%s: it is smaller than %s: charmvm image resize makes it larger", path,
-			  blk_name(from));
+		log_error("%s: it is smaller than %s: charmvm image resize makes it larger",
+			  opts.shown, blk_name(from));
 		err = -EINVAL;
 	}
 	if (!err && c->o.q.backing)
@@ -85,10 +87,10 @@ static int fill(const struct convert *c, struct loop *l, struct blk_node *from, 
 		err = image_copy_machine(from, c->snapshot, c->machine_name, to, c->progress,
 					 c->quiet);
 	if (!err && (err = blk_flush(to)))
-		log_error("%s: cannot be written: %s", path, strerror(-err));
+		log_error("%s: cannot be written: %s", opts.shown, strerror(-err));
 	int err2 = blk_close(to);
 	if (!err && err2)
-		log_error("%s: cannot be written: %s", path, strerror(-err2));
+		log_error("%s: cannot be written: %s", opts.shown, strerror(-err2));
 	return err ? err : err2;
 }
 

@@ -123,8 +123,9 @@ static void say_what(const struct import *im, const char *name)
 	image_size_text(im->bytes, size);
 	config_name_after(im->out, own);
 	if (im->more_disks)
-		log_warn("%s: %u more disk%s in it, left out", im->file, im->more_disks,
-			 im->more_disks == 1 ? " is" : "s are");
+		log_warn("%s: %u more disk%s in it, left out: unpack it (tar -xf), import them as "
+			 "well, and give them to the machine by --disk",
+			 im->file, im->more_disks, im->more_disks == 1 ? " is" : "s are");
 	printf("%s: from %s, a disk of %s%s%s\n", im->out, im->what, size,
 	       *im->login ? ", login " : "", im->login);
 	printf("start it: charmvm up %s%s%s\n", im->out, strcmp(own, name) ? " --name " : "",
