@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "devices/pci/pci.h"
+#include "vmm/agent/agent.h"
 #include "vmm/backends.h"
 #include "vmm/base/log.h"
 #include "firmware/image_boot.h"
@@ -171,6 +172,7 @@ static enum exit_status reset(struct machine *m)
 	machine_tell(m, "reset", NULL);
 	for (unsigned int i = 0; i < m->ndevices; i++)
 		m->devices[i]->ops->reset(m->devices[i]);
+	agent_guest_reset(m->hosts->agent);
 	snapshot_ram_forget(&m->origin);
 	if (x86_ram_clear(&m->ram) || machine_load_processor(m, m->cold_root))
 		return EXIT_STATUS_FAILED;

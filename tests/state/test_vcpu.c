@@ -273,6 +273,35 @@ TEST(reset_is_a_load_of_the_first_registers)
 	state_writer_destroy(w);
 }
 
+/* What an interrupt above 7 leaves pending, which nobody serves where there is an I/O APIC. */
+TEST(reset_leaves_nothing_pending_in_either_pic)
+{
+	struct vm vm;
+	struct state_node cold;
+	struct state_writer *w;
+	const void *blob;
+	size_t len;
+	struct kvm_irqchip first = { .chip_id = KVM_IRQCHIP_PIC_MASTER };
+	vm_open(&vm, spin_code, sizeof(spin_code), 1);
+	CHECK_EQ(state_writer_create(&w), 0);
+	state_begin(w, "", x86_chips_compatible);
+	CHECK_EQ(x86_chips_save(&vm.kvm, w), 0);
+	state_end(w);
+	CHECK_EQ(state_finish(w, &blob, &len), 0);
+	CHECK_EQ(state_open(blob, len, &cold), 0);
+	for (unsigned int level = 1; level < 2; level--) {
+		struct kvm_irq_level irq = { .irq = 9, .level = level };
+		CHECK_EQ(ioctl(vm.kvm.vm_fd, KVM_IRQ_LINE, &irq), 0);
+	}
+	CHECK_EQ(ioctl(vm.kvm.vm_fd, KVM_GET_IRQCHIP, &first), 0);
+	CHECK_EQ(first.chip.pic.irr, 1 << 2);
+	CHECK_EQ(x86_chips_load(&vm.kvm, cold), 0);
+	CHECK_EQ(ioctl(vm.kvm.vm_fd, KVM_GET_IRQCHIP, &first), 0);
+	CHECK_EQ(first.chip.pic.irr, 0);
+	vm_close(&vm);
+	state_writer_destroy(w);
+}
+
 TEST(registers_of_another_version_are_refused)
 {
 	struct vm vm;
@@ -295,4 +324,5 @@ TEST_MAIN(T(guest_reads_and_writes_ports), T(pause_brings_a_spinning_vcpu_out),
 	  T(paused_vcpu_has_no_half_finished_exit), T(triple_fault_asks_for_a_reset),
 	  T(deferred_writes_happen_before_the_next_exit_and_before_a_pause),
 	  T(saved_registers_go_on_in_another_machine), T(reset_is_a_load_of_the_first_registers),
+	  T(reset_leaves_nothing_pending_in_either_pic),
 	  T(registers_of_another_version_are_refused))

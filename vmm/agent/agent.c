@@ -4,7 +4,7 @@
  *             device attaches, READY                 WELCOME with our nonce
  *     (down) -----------------------> hello sent -----------------------------> up
  *        ^                             |     ^                                   |
- *        +------- device detaches -----+     +------------- READY ---------------+
+ *        +------- device detaches -----+     +-------- READY, a reset -----------+
  *
  * begin_session() begins each session with a fresh nonce and hunts for its WELCOME: whatever an older guest or an older agent
  * had on the way is skipped. A guest that sends what is no frame ends the session; only its READY begins another.
@@ -261,6 +261,15 @@ static void agent_attached(struct chardev *base)
 		begin_session(a);
 	else
 		end_session(a);
+}
+
+void agent_guest_reset(struct agent *a)
+{
+	if (!a || !a->base.port)
+		return;
+	pthread_mutex_lock(a->base.lock);
+	begin_session(a);
+	pthread_mutex_unlock(a->base.lock);
 }
 
 void agent_set_identity(struct agent *a, enum agent_event event, const char *name,

@@ -36,6 +36,9 @@ struct agent_credential {
 	const char *name, *value;
 };
 void agent_set_credentials(struct agent *a, const struct agent_credential *v, unsigned int n);
+/* The guest begins anew, with vCPUs stopped: whoever has a command in it is told, and nobody is up until it answers again. NULL is
+ * fine. */
+void agent_guest_reset(struct agent *a);
 /* Only what has happened to it. NULL is fine. */
 void agent_set_event(struct agent *a, enum agent_event event);
 

@@ -15,12 +15,16 @@ const char x86_chips_compatible[] = "charmvm,x86-chips-1";
 
 enum { PIC_PINS = 8 };
 
+/*
+ * In the order of loading. The second PIC comes before the first: with each of them KVM looks at both, and what the second had
+ * pending until then would stay behind in the first, as an interrupt that a kernel gets which has just been started.
+ */
 static const struct {
 	uint32_t id;
 	const char *name;
 } irqchips[] = {
-	{ KVM_IRQCHIP_PIC_MASTER, "pic0" },
 	{ KVM_IRQCHIP_PIC_SLAVE, "pic1" },
+	{ KVM_IRQCHIP_PIC_MASTER, "pic0" },
 	{ KVM_IRQCHIP_IOAPIC, "ioapic" },
 };
 

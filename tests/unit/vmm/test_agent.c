@@ -318,6 +318,23 @@ TEST(new_agent_ends_the_old_session_and_begins_another)
 	rig_fini(&r);
 }
 
+/* The device stays, as it does in a machine that boots again. */
+TEST(guest_that_is_reset_is_not_up_until_it_answers_again)
+{
+	struct rig r;
+	setup(&r);
+	CHECK_EQ(run(&r, "true"), 0);
+	CHECK(agent_is_up(r.agent));
+	halt(&r);
+	agent_guest_reset(r.agent);
+	CHECK(!agent_is_up(r.agent));
+	go(&r);
+	r.link.up = false;
+	CHECK_EQ(agent_link_wait(&r.link), 0);
+	CHECK_EQ(run(&r, "exit 6"), 6);
+	rig_fini(&r);
+}
+
 TEST(device_made_anew_around_a_running_agent_keeps_it)
 {
 	struct rig r;
@@ -474,6 +491,7 @@ TEST_MAIN(T(command_has_status_output_environment_and_directory), T(input_arrive
 	  T(command_that_leaves_others_behind_is_not_waited_for),
 	  T(what_cannot_be_run_has_its_status), T(time_is_up_and_the_command_gets_a_hangup),
 	  T(terminal_has_its_size), T(new_agent_ends_the_old_session_and_begins_another),
+	  T(guest_that_is_reset_is_not_up_until_it_answers_again),
 	  T(device_made_anew_around_a_running_agent_keeps_it),
 	  T(guest_that_sends_beyond_its_credit_loses_the_client),
 	  T(frames_of_other_streams_and_sessions_reach_nobody),
