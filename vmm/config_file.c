@@ -57,9 +57,17 @@ static int apply_file(const struct command_spec *cmd, struct machine_config *cfg
 	return err || !*text ? err : options_apply_text(cmd, cfg, *text, &file, given);
 }
 
+int config_file_of(const char *name, char *path)
+{
+	char dir[PATH_MAX], file[CONFIG_NAME_MAX + 8];
+	snprintf(file, sizeof(file), "%s.conf", name);
+	int err = paths_config_dir(dir);
+	return err ? err : paths_join(path, dir, "machines", file, NULL);
+}
+
 int config_files_apply(const struct command_spec *cmd, struct machine_config *cfg, bool *given)
 {
-	char dir[PATH_MAX], path[PATH_MAX], name[CONFIG_NAME_MAX + 1], file[sizeof(name) + 8];
+	char dir[PATH_MAX], path[PATH_MAX], name[CONFIG_NAME_MAX + 1];
 	const struct machine_config before = *cfg;
 	if (cfg->throw_away) /* all of it is as the snapshot has it, and its ports are not asked for */
 		return 0;
@@ -69,10 +77,9 @@ int config_files_apply(const struct command_spec *cmd, struct machine_config *cf
 		config_name_after(config_named_after(cfg), name);
 	else
 		return 0;
-	snprintf(file, sizeof(file), "%s.conf", name);
-	int err = paths_config_dir(dir);
-	err = err ? err : paths_join(path, dir, "machines", file, NULL);
+	int err = config_file_of(name, path);
 	err = err ? err : apply_file(cmd, cfg, given, &cfg->texts[0], path);
+	err = err ? err : paths_config_dir(dir);
 	err = err ? err : paths_join(path, dir, "config", NULL);
 	err = err ? err : apply_file(cmd, cfg, given, &cfg->texts[1], path);
 	/* Nobody asked for this on the command line: a snapshot's own word counts more. */

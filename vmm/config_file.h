@@ -16,4 +16,7 @@
  */
 int config_files_apply(const struct command_spec *cmd, struct machine_config *cfg, bool *given);
 
+/* Where the file for the machine @name is or would be. @path: PATH_MAX. -> 0, or -ENAMETOOLONG, not logged. */
+int config_file_of(const char *name, char *path);
+
 #endif

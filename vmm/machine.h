@@ -49,6 +49,8 @@ void machine_power_button(struct machine *m);
 void machine_reboot(struct machine *m);
 /* How often the guest has begun anew since the process did. Loop thread. */
 unsigned int machine_resets(const struct machine *m);
+/* Does the guest drive any of its disks? True where there is none. A kernel without virtio_blk does not. Loop thread. */
+bool machine_disk_has_driver(const struct machine *m);
 /* The id of the snapshot that its memory and disk come from: the last one that was saved, reverted to or started from.
  * "": none. Loop thread; valid until the loop's next turn. */
 const char *machine_snapshot_id(const struct machine *m);

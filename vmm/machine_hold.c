@@ -45,6 +45,17 @@ void machine_disk_stopped(void *opaque, bool on)
 	loop_task_post(m->hosts->loop, &m->hold);
 }
 
+bool machine_disk_has_driver(const struct machine *m)
+{
+	unsigned int disks = 0, used = 0;
+	for (unsigned int i = 0; i < m->ndevices; i++)
+		if (m->devices[i]->ops == &virtio_blk_device) {
+			disks++;
+			used += virtio_blk_has_driver(m->devices[i]);
+		}
+	return used || !disks;
+}
+
 void machine_give_up_disks(struct machine *m)
 {
 	for (unsigned int i = 0; i < m->ndevices; i++)

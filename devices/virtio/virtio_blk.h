@@ -41,4 +41,7 @@ struct virtio_blk_config {
  * for a machine that is about to end. Any thread. */
 void virtio_blk_give_up(struct device *d);
 
+/* Does a driver in the guest use it at the moment? Any thread, without the device's lock. */
+bool virtio_blk_has_driver(struct device *d);
+
 #endif

@@ -7,6 +7,7 @@
  * a request that is neither done nor in flight.
  */
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <string.h>
 
 #include "devices/virtio/virtio_blk_int.h"
@@ -94,6 +95,14 @@ static void give_up(void *opaque)
 void virtio_blk_give_up(struct device *dev)
 {
 	loop_task_post(dev->env->loop, &blk_of(virtio_of(dev))->give_up);
+}
+
+bool virtio_blk_has_driver(struct device *dev)
+{
+	pthread_mutex_lock(&dev->lock);
+	bool has = virtio_status(virtio_of(dev)) & VIRTIO_CONFIG_S_DRIVER_OK;
+	pthread_mutex_unlock(&dev->lock);
+	return has;
 }
 
 void blk_kept_init(struct virtio_blk *d)

@@ -47,8 +47,8 @@ what_the_user_has_to_say_is_done() {
 user_data_that_cloud_init_would_not_know_is_refused() {
 	echo 'users: [alice]' >"$work/bad.yaml"
 	up jammy bad '' --user-data "$work/bad.yaml" 2>"$work/err"
-	expect $? 3 "exit status" && expect "$(grep -c "^charmvm: --user-data $work/bad.yaml: .*#cloud-config" "$work/err")" 1 "lines" ||
-		{ cat "$work/err"; return 1; }
+	expect $? 3 "exit status" || return
+	expect "$(grep -c "^charmvm: --user-data $work/bad.yaml: .*#cloud-config" "$work/err")" 1 "lines" || { cat "$work/err"; return 1; }
 }
 nobody_has_a_password() {
 	in_guest noble sudo cut -d: -f2 /etc/shadow >"$work/passwords" && grep -q '^[!*]' "$work/passwords" &&

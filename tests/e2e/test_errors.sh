@@ -161,10 +161,13 @@ background_machine_that_cannot_start_says_why() {
 
 # on_small_disk SIZE FUNCTION: in a file system of that size.
 on_small_disk() {
-	[ "$(id -u)" = 0 ] && mkdir -p "$work/small" && unshare -m mount -t tmpfs none "$work/small" 2>/dev/null ||
-		{ echo "no file system of a given size here"; return 77; }
+	mkdir -p "$work/small"
+	if [ "$(id -u)" != 0 ] || ! unshare -m mount -t tmpfs none "$work/small" 2>/dev/null; then
+		echo "no file system of a given size here"
+		return 77
+	fi
 	export charmvm work
-	export -f expect fill "$2"
+	export -f expect fill "${2?}"
 	# shellcheck disable=SC2016 # that shell expands them
 	unshare -m bash -c 'mount -t tmpfs -o "size=$1,mode=700" none "$work/small" && cd "$work/small" && "$2"' - "$@"
 }
@@ -173,7 +176,8 @@ full_run_directory() {
 	qemu-img create -q -f qcow2 "$work/run.qcow2" 64M
 	fill || return
 	XDG_RUNTIME_DIR=$PWD timeout 20 "$charmvm" --image "$work/run.qcow2" --console none "$@" 2>"$work/stderr" </dev/null
-	expect $? 1 "exit status" && grep -q 'charmvm/run.json: No space left on device' "$work/stderr" || { cat "$work/stderr"; return 1; }
+	expect $? 1 "exit status" || return
+	grep -q 'charmvm/run.json: No space left on device' "$work/stderr" || { cat "$work/stderr"; return 1; }
 	expect "$(wc -l <"$work/stderr")" 1 lines && expect "$(find charmvm -type f)" '' "what is left"
 }
 machine_without_room_for_its_record_does_not_start() { on_small_disk 64k full_run_directory; }
@@ -187,8 +191,8 @@ full_keys() {
 keys_without_room_are_said() { on_small_disk 64k full_keys; }
 full_directory() {
 	timeout 20 "$charmvm" up made --detach 2>"$work/stderr"
-	expect $? 3 "exit status" && grep -q '^charmvm: made.qcow2: .*No space left on device' "$work/stderr" &&
-		expect "$(ls -A)" '' "what is left" || { cat "$work/stderr"; return 1; }
+	expect $? 3 "exit status" && expect "$(ls -A)" '' "what is left" || return
+	grep -q '^charmvm: made.qcow2: .*No space left on device' "$work/stderr" || { cat "$work/stderr"; return 1; }
 }
 image_without_room_to_be_made_leaves_nothing() {
 	mkdir -p "$work/room/recipes" && cp -R guest-kit/{bases,hooks,customize,agent,initrd,rootfs} "$work/room/"

@@ -4,15 +4,15 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-keys=$XDG_DATA_HOME/charmvm/machines
+keys=$XDG_DATA_HOME/charmvm/machines confs=$XDG_CONFIG_HOME/charmvm/machines
 
-# A machine called $1 as one leaves it that has run: with data, a snapshot and a host key.
+# A machine called $1 as one leaves it that has run: with data, a snapshot, a host key and a configuration file.
 machine() {
 	cd "$work" || return
-	rm -rf ./*.qcow2 "$keys"
+	rm -rf ./*.qcow2 "$keys" "$confs" && mkdir -p "$confs"
 	qemu-img create -q -f qcow2 "$1.qcow2" 64M && "$charmvm" image io -c 'write -P 7 1M 1M' "$1.qcow2" >/dev/null &&
 		"$charmvm" snapshot save fresh --image "$1.qcow2" && mkdir -p "$keys/$1/host" &&
-		echo secret >"$keys/$1/host/id_ed25519" && echo key >"$keys/$1/known_hosts"
+		echo mem = 2G >"$confs/$1.conf" && echo secret >"$keys/$1/host/id_ed25519" && echo key >"$keys/$1/known_hosts"
 }
 # refused STATUS WORDS ARG...
 refused() {
@@ -32,7 +32,12 @@ is_locked() { ! qemu-img info "$1" >/dev/null 2>&1; }
 rename_keeps_data_snapshots_and_host_key() {
 	machine one && "$charmvm" rename one two || return
 	[ ! -e one.qcow2 ] && [ ! -e "$keys/one" ] && holds_its_data two.qcow2 &&
-		expect "$(cat "$keys/two/host/id_ed25519")" secret "the host key"
+		expect "$(cat "$keys/two/host/id_ed25519")" secret "the host key" &&
+		expect "$(cat "$confs/two.conf")" 'mem = 2G' "what was written down for it" && [ ! -e "$confs/one.conf" ]
+}
+rename_replaces_no_configuration_of_another_one() {
+	machine one && echo mem = 3G >"$confs/two.conf" && "$charmvm" rename one two 2>said || return
+	grep -q "warning: $confs/one.conf stays" said && expect "$(cat "$confs"/*.conf)" $'mem = 2G\nmem = 3G' "the files"
 }
 rename_replaces_nothing_and_wants_a_name() {
 	machine one && echo other >two.qcow2 || return
@@ -42,7 +47,7 @@ rename_replaces_nothing_and_wants_a_name() {
 }
 clone_is_whole_and_has_no_host_key_of_the_first() {
 	machine one && "$charmvm" clone one.qcow2 two || return
-	cmp one.qcow2 two.qcow2 && holds_its_data two.qcow2 && [ ! -e "$keys/two" ] || return
+	cmp one.qcow2 two.qcow2 && holds_its_data two.qcow2 && [ ! -e "$keys/two" ] && [ ! -e "$confs/two.conf" ] || return
 	"$charmvm" image io -c 'write -P 9 1M 1M' two.qcow2 >/dev/null && holds_its_data one.qcow2
 }
 clone_that_has_no_room_leaves_nothing() {
@@ -73,7 +78,7 @@ destroy_asks_on_a_terminal_and_says_what_it_deletes() {
 	grep -q 'Nothing was deleted' said && grep -q "$work/one.qcow2" said && grep -q 'host key' said &&
 		holds_its_data one.qcow2 || return
 	echo y | script -qec "$charmvm destroy one" /dev/null >said
-	[ ! -e one.qcow2 ] && [ ! -e "$keys/one" ]
+	grep -q "$confs/one.conf" said && [ ! -e one.qcow2 ] && [ ! -e "$keys/one" ] && [ ! -e "$confs/one.conf" ]
 }
 destroy_deletes_a_damaged_image_too() {
 	machine one && echo rubbish >one.qcow2 && "$charmvm" destroy one --yes >said && [ ! -e one.qcow2 ]
@@ -95,7 +100,7 @@ vast_image_is_opened_and_read_in_little_memory() {
 	)
 }
 
-run_tests rename_keeps_data_snapshots_and_host_key rename_replaces_nothing_and_wants_a_name \
+run_tests rename_keeps_data_snapshots_and_host_key rename_replaces_no_configuration_of_another_one rename_replaces_nothing_and_wants_a_name \
 	clone_is_whole_and_has_no_host_key_of_the_first clone_that_has_no_room_leaves_nothing machine_in_use_is_left_alone \
 	destroy_asks_on_a_terminal_and_says_what_it_deletes destroy_deletes_a_damaged_image_too \
 	destroy_of_what_is_no_machine_is_refused vast_image_is_opened_and_read_in_little_memory

@@ -35,7 +35,8 @@ well_known_key_is_trusted_no_more() {
 # As if it had not been done; the machine has not to boot for it.
 in_the_background_it_is_replaced_too() {
 	"$charmvm" suspend $vm && jq '.replaced = false' "$box_dir/login.json" >"$work/login" && cp "$work/login" "$box_dir/login.json" || return
-	(cd "$work" && "$charmvm" up $vm.qcow2 --detach --console none >out 2>err) && key_is_replaced || { cat "$work/err"; return 1; }
+	(cd "$work" && "$charmvm" up $vm.qcow2 --detach --console none >out 2>err) || return
+	key_is_replaced || { cat "$work/err"; return 1; }
 	expect "$(jq .replaced "$box_dir/login.json")" true "replaced"
 }
 it_stops() { "$charmvm" stop $vm --now && qemu-img check -q "$work/$vm.qcow2"; }

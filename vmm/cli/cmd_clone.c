@@ -17,6 +17,7 @@
 #include "vmm/cli/cmd_vm.h"
 #include "vmm/cli/commands.h"
 #include "vmm/cli/machine_files.h"
+#include "vmm/config_file.h"
 #include "vmm/keys.h"
 #include "vmm/login.h"
 
@@ -71,6 +72,18 @@ static int run(const struct command_spec *command, bool writer, do_fn *fn, int a
 
 /* ---- rename ---- */
 
+/* What was written down for the machine goes along. */
+static void move_config(const char *from, const char *to)
+{
+	char old[PATH_MAX], new[PATH_MAX];
+	if (config_file_of(from, old) || config_file_of(to, new) ||
+	    !renameat2(AT_FDCWD, old, AT_FDCWD, new, RENAME_NOREPLACE) || errno == ENOENT ||
+	    errno == ENOTDIR)
+		return;
+	log_warn("%s stays what it is, and is not read for '%s': %s: %s", old, to, new,
+		 strerror(errno));
+}
+
 static enum exit_status move(const struct machine_files *f, const char *path, const char *name)
 {
 	if (machine_files_runs(name)) {
@@ -85,6 +98,7 @@ static enum exit_status move(const struct machine_files *f, const char *path, co
 	if (err)
 		log_warn("the host key of '%s' stays there, '%s' gets a new one: %s", f->name, name,
 			 strerror(-err));
+	move_config(f->name, name);
 	return EXIT_STATUS_OK;
 }
 
@@ -94,7 +108,7 @@ int cmd_rename(int argc, char **argv)
 		.usage = "charmvm rename VM|IMAGE NEW",
 		.about = "Gives a machine that does not run another name: NAME.qcow2 becomes "
 			 "NEW.qcow2,\n"
-			 "and it keeps its snapshots and its host key.",
+			 "and it keeps its snapshots, its host key and its configuration file.",
 		.operand = take_word,
 	};
 	return run(&command, true, move, argc, argv);

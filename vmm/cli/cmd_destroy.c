@@ -13,6 +13,7 @@
 #include "vmm/cli/cmd_vm.h"
 #include "vmm/cli/commands.h"
 #include "vmm/cli/machine_files.h"
+#include "vmm/config_file.h"
 #include "vmm/control/control_client.h"
 #include "vmm/keys.h"
 
@@ -36,9 +37,11 @@ static const struct option_spec options[] = {
 
 static const struct command_spec command = {
 	.usage = "charmvm destroy VM|IMAGE [--yes]",
-	.about = "Deletes a machine for good: its image with all snapshots, and its host key. A\n"
-		 "running one is stopped at once. On a terminal it asks first; elsewhere it needs\n"
-		 "--yes. Images that have this one as their backing file become useless.",
+	.about = "Deletes a machine for good: its image with all snapshots, its host key, and its\n"
+		 "configuration file. A running one is stopped at once. On a terminal it asks "
+		 "first;\n"
+		 "elsewhere it needs --yes. Images that have this one as their backing file become "
+		 "useless.",
 	.options = options,
 	.noptions = ARRAY_SIZE(options),
 	.operand = vm_operand,
@@ -57,6 +60,8 @@ static void say_what(const struct machine_files *f)
 	}
 	if (!keys_machine_dir(f->name, dir) && !access(dir, F_OK))
 		printf("  %s (its host key, and its login)\n", dir);
+	if (!config_file_of(f->name, dir) && !access(dir, F_OK))
+		printf("  %s (what was written down for it)\n", dir);
 }
 
 /* -> EXIT_STATUS_OK: go on. */
@@ -106,7 +111,13 @@ static enum exit_status destroy(struct machine_files *f, bool yes)
 		return EXIT_STATUS_FILE;
 	}
 	/* Another image's machine of that name may have it in use. */
-	int err = machine_files_runs(f->name) ? 0 : keys_forget(f->name);
+	if (machine_files_runs(f->name))
+		return EXIT_STATUS_OK;
+	char path[PATH_MAX];
+	if (!config_file_of(f->name, path) && unlink(path) < 0 && errno != ENOENT &&
+	    errno != ENOTDIR)
+		log_warn("%s is still there: %s", path, strerror(errno));
+	int err = keys_forget(f->name);
 	if (err)
 		log_warn("the host key of '%s' is still there: %s", f->name, strerror(-err));
 	return EXIT_STATUS_OK;

@@ -22,6 +22,7 @@
 #include "vmm/base/options.h"
 #include "vmm/cli/cmd_agent.h"
 #include "vmm/cli/commands.h"
+#include "vmm/cli/guest_hint.h"
 #include "vmm/cli/login_settle.h"
 #include "vmm/control/control_client.h"
 #include "vmm/record.h"
@@ -161,7 +162,8 @@ static enum exit_status wait_for_ssh(const struct wait *w)
 	}
 	while (!ssh_answers(r.ssh_port)) {
 		if (time_is_up(w)) {
-			log_error("no SSH server answered in '%s' in time", r.name);
+			log_error("no SSH server answered in '%s' in time%s", r.name,
+				  guest_disk_hint(&r));
 			return EXIT_STATUS_TIMEOUT;
 		}
 		if (!record_is_running(&r)) {

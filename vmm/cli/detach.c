@@ -18,6 +18,7 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/cli/cmd_vm.h"
+#include "vmm/cli/guest_hint.h"
 #include "vmm/cli/login_settle.h"
 #include "vmm/cli/notebook_find.h"
 #include "vmm/exit_status.h"
@@ -56,9 +57,9 @@ static int wait_for_ssh(const struct record *r)
 			return EXIT_STATUS_FAILED;
 		}
 		if (clock_now_ns() > end_ns) {
-			log_error("machine '%s' runs, but SSH has not answered for %d s; charmvm "
+			log_error("machine '%s' runs, but SSH has not answered for %d s%s; charmvm "
 				  "console %s shows what it does",
-				  r->name, SSH_TIME_S, r->name);
+				  r->name, SSH_TIME_S, guest_disk_hint(r), r->name);
 			return EXIT_STATUS_FAILED;
 		}
 		nanosleep(&pause, NULL);

@@ -82,7 +82,7 @@ void verb_status(struct control_call *call, const json_t *request)
 		image[0] = '\0';
 	control_ok(call,
 		   json_pack("{s:s, s:I, s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:f, s:i, s:i, s:s, "
-			     "s:s, s:I, s:o}",
+			     "s:s, s:I, s:b, s:o}",
 			     "name", b->record.name, "pid", (json_int_t)getpid(), "state",
 			     machine_paused(m) ? "paused" : "running", "uptime",
 			     (json_int_t)(time(NULL) - b->record.started_s), "image", image,
@@ -90,6 +90,6 @@ void verb_status(struct control_call *call, const json_t *request)
 			     resident_bytes(), "cpus", (int)cfg->cpus, "cpu_seconds", cpu_seconds(),
 			     "ssh_port", (int)backends_ssh_port(b), "code", (int)b->ports.code,
 			     "console", b->console_spec, "snapshot_id", machine_snapshot_id(m),
-			     "resets", (json_int_t)machine_resets(m), "forwards",
-			     forwards_json(b)));
+			     "resets", (json_int_t)machine_resets(m), "disk_driver",
+			     (int)machine_disk_has_driver(m), "forwards", forwards_json(b)));
 }
