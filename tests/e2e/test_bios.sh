@@ -52,7 +52,7 @@ cd_is_booted_first_then_the_disk_and_a_snapshot_in_grub_goes_on() {
 	eventually 60 shows 'user-data' 1 || { screen | tail -n 5; return 1; }
 	fork_has_a_cd || return
 	enter reboot
-	eventually 200 shows 'grub> ' 3 || { echo "no prompt after a reboot"; screen | tail -n 30; return 1; }
+	eventually 200 shows 'grub> ' 4 || { echo "no prompt after a reboot"; screen | tail -n 30; return 1; }
 	shows 'SeaBIOS (version' 2 || { screen; return 1; }
 	shows 'Booting from Hard Disk' 1 || { screen; return 1; }
 	enter '. /l' # Linux, which reads the CD and powers off
