@@ -48,8 +48,8 @@ cd_is_booted_first_then_the_disk_and_a_snapshot_in_grub_goes_on() {
 	enter 'ls (cd)/ (hd0,msdos1)/'
 	eventually 60 shows 'ls (cd)/ (hd0,msdos1)/' 1 || { echo 'keys were lost'; screen | tail -n 5; return 1; }
 	# The disk for cloud-init, since what would read it is on the other one.
-	enter 'ls (hd1)/'
-	eventually 60 shows 'user-data' 1 || { screen | tail -n 5; return 1; }
+	eventually 60 shows 'grub> ' 2 && enter 'ls (hd1)/' && eventually 60 shows 'grub> ' 3 || return
+	shows 'user-data' 1 || { screen | tail -n 5; return 1; }
 	fork_has_a_cd || return
 	enter reboot
 	eventually 200 shows 'grub> ' 4 || { echo "no prompt after a reboot"; screen | tail -n 30; return 1; }
