@@ -184,7 +184,26 @@ it_is_a_machine_that_stays() {
 		exec_as ann sync && as ann "$charmvm" stop out --now && comes_up ann -v || return
 	after=$(exec_as ann "$who")
 	expect "${after%%$'\n'*}" /home/charm/mark "its disk" && ! grep "'ready'" "$work/ann/said" && [ "$after" != "$before" ] || return
-	expect "$(secrets ann | head -n 4)" "$(head -n 4 "$work/ann/secrets")" "who it is" && as ann "$charmvm" stop out --now && rm -r "$work/ann"
+	expect "$(secrets ann | head -n 4)" "$(head -n 4 "$work/ann/secrets")" "who it is"
+}
+# That machine goes on running. Host key, token and authorized keys are lines 1, 3 and 4 of the secrets.
+it_is_as_new_after_a_revert_and_still_its_owners() {
+	as ann "$charmvm" snapshot revert ready out && as ann "$charmvm" wait out ssh --time 9m && secrets ann >"$work/ann/again" || return
+	expect "$(sed -n '1p; 3,4p' "$work/ann/again")" "$(sed -n '1p; 3,4p' "$work/ann/secrets")" "who it is" &&
+		expect "$(sort "$work"/ann/{again,secrets} | uniq -d | wc -l)" 3 "number of secrets that are what they were" &&
+		expect "$(as ann timeout 60 "$charmvm" ssh out -- 'ls; hostname' | xargs)" "mine size out" "what came over SSH"
+}
+# Of one user, with one host key: that is theirs together.
+forks_of_it_are_machines_of_their_own() {
+	local name
+	as ann "$charmvm" fork out --from ready -n 2 --json >"$work/forks" || return
+	for name in $(jq -r '.[].name' "$work/forks"); do
+		as ann "$charmvm" wait "$name" ssh --time 9m && expect "$(as ann timeout 60 "$charmvm" ssh "$name" -- hostname)" "$name" "what came over SSH" || return
+		as ann timeout 300 "$charmvm" exec "$name" -- sh -c 'flock /etc/charmvm/hooks.d cat /etc/machine-id
+			head -c 16 /dev/urandom | od -An -tx1 | tr -d " "' >>"$work/own" && as ann "$charmvm" stop "$name" --now || return
+	done
+	expect "$(cat "$work/own" "$work/ann/again" | sort -u | wc -l)" 9 "number of secrets" || { cat "$work/own" "$work/ann/again"; return 1; }
+	as ann "$charmvm" stop out --now && rm -r "$work/ann"
 }
 failing_step_shows_its_output_and_leaves_the_machine_when_asked() {
 	head -n 3 "$context/Charmfile" >"$context/failing"
@@ -232,5 +251,6 @@ run_tests mistakes_are_told_before_anything_is_done recipe_of_packages_alone_is_
 	steps_are_done_and_end_in_an_image what_has_not_changed_is_not_done_again \
 	machine_of_the_image_is_as_it_says ready_is_made_after_all_else what_ready_cannot_be_boots_and_says_why \
 	two_users_go_on_from_it_and_share_no_secret it_is_a_machine_that_stays \
+	it_is_as_new_after_a_revert_and_still_its_owners forks_of_it_are_machines_of_their_own \
 	failing_step_shows_its_output_and_leaves_the_machine_when_asked \
 	step_that_loops_or_fills_the_disk_ends_with_a_clear_line interrupt_leaves_nothing kill_leaves_nothing
