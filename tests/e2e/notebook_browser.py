@@ -100,6 +100,19 @@ def did(action, *args):
     return True
 
 
+def idle_kernel(browser):
+    """On a slow machine the page gives up on a kernel that takes minutes to start, and says so; a person loads it again."""
+    if any("Connection failed" in text for text in browser.run(
+            "return Array.from(document.querySelectorAll('.modal-dialog .modal-title')).map(e => e.textContent)")):
+        print("the page has given up on the kernel, and is loaded again", flush=True)
+        browser.ask("POST", "/refresh", {})
+        try:
+            browser.ask("POST", "/alert/accept", {})  # whether to leave the page
+        except LookupError:
+            pass
+    return browser.find("css selector", "#kernel_indicator_icon.kernel_idle_icon")
+
+
 def visit(browser, url):
     browser.ask("POST", "/url", {"url": url})
     patiently("the list of notebooks", lambda: did(browser.find, "link text", "Hello World.ipynb"))
@@ -108,7 +121,7 @@ def visit(browser, url):
     browser.click("link text", "Hello World.ipynb")
     patiently("a window with the notebook", lambda: len(browser.ask("GET", "/window/handles")) == 2)
     browser.ask("POST", "/window", {"handle": browser.ask("GET", "/window/handles")[1]})
-    patiently("an idle kernel", lambda: browser.find("css selector", "#kernel_indicator_icon.kernel_idle_icon"))
+    patiently("an idle kernel", lambda: idle_kernel(browser))
     patiently("the menu Cell", lambda: did(browser.click, "link text", "Cell"))
     patiently("Run All", lambda: did(browser.click, "css selector", "#run_all_cells a"))
     image = patiently("a plot", lambda: browser.all("div.output img"))[0]

@@ -11,7 +11,7 @@ for recipe in charmed311 charmed311-scientific; do
 done
 export TOTALS INSTALLER_CD SLOW=1
 status=0
-tests/run.sh -v -j 1 -t 5400 tests/e2e/test_notebook.sh || status=1
+tests/run.sh -v -j 1 -t 7300 tests/e2e/test_notebook.sh tests/e2e/test_notebook_ready.sh || status=1
 tests/run.sh -v -j 1 -t 3000 tests/e2e/test_same.sh || status=1
 tests/in_lab.sh 1200 tests/e2e/test_tutorial.sh tests/e2e/test_installer.sh || status=1
 exit $status

@@ -11,28 +11,8 @@ machine=charmed311-scientific
 image=$(guest-kit/demo-image $machine) || exit
 export PATIENCE=${PATIENCE:-600} # of the browser's person, in seconds
 
-coproc LAB { tests/lab/lab run --quiet --ports 8800-8899 --time 4500 -- tests/e2e/shell_in_lab.sh; }
-exec {to}>&"${LAB[1]}" {from}<&"${LAB[0]}"
-# Tests are children, and these descriptors are theirs as well: one test at a time.
-there() { # COMMAND: in the lab; its output, its status
-	local line
-	printf '%s\n' "$1" >&"$to"
-	while IFS= read -r line <&"$from"; do
-		case $line in "= "*) return "${line#= }" ;; esac
-		printf '%s\n' "$line"
-	done
-	echo "the lab has ended"
-	return 125
-}
-url_of() { # MACHINE
-	there "\"\$charmvm\" open $1 --time 15m"
-}
-status_of() { # PORT PATH TOKEN
-	curl -s -m 120 -o /dev/null -w '%{http_code}' "http://localhost:$1/$2?token=$3"
-}
-kernels_of() { # PORT TOKEN
-	curl -s -m 120 "http://localhost:$1/api/kernels?token=$2" | jq -r '.[].id'
-}
+# shellcheck source=tests/e2e/notebook_lib.sh
+. tests/e2e/notebook_lib.sh
 
 machine_boots_to_a_notebook() {
 	there "cp --sparse=always '$image' \$work/$machine.qcow2" || return
@@ -41,7 +21,6 @@ machine_boots_to_a_notebook() {
 	cat "$work/url"
 	grep -qE '^http://localhost:8811/tree\?token=[0-9a-f]{48}$' "$work/url"
 }
-token() { sed 's/.*token=//' "$work/url"; }
 token_is_the_one_that_is_kept_beside_the_host_key() {
 	expect "$(there "cat \$XDG_DATA_HOME/charmvm/machines/$machine/notebook-token")" "$(token)" "the token kept"
 }
@@ -76,24 +55,7 @@ fork_has_a_token_and_a_port_of_its_own_and_the_same_kernels() {
 		expect "$(kernels_of "$port" "$fork_token")" "$id" "the fork's kernels" || return
 	there "\"\$charmvm\" stop $twin --now"
 }
-# Whoever starts it is this user, and the token is the one that is kept for the machine's name: that of the build is gone.
-image_that_is_ready_goes_on_with_its_users_token() {
-	local dir=\$work/ready
-	there "\"\$charmvm\" stop $machine --time 300" && there "mkdir -p $dir && echo 'FROM $image' >$dir/Charmfile" &&
-		there "XDG_CACHE_HOME=\$work/cache \"\$charmvm\" build -f $dir/Charmfile -o $dir/$machine.qcow2 --ready --mem 1536M" || return
-	there "\"\$charmvm\" up $dir/$machine.qcow2 --detach" >"$work/again"
-	cat "$work/again"
-	expect "$(tail -n 1 "$work/again")" "$(cat "$work/url")" "the last line of up" && eventually 60 curl -s -m 60 -o /dev/null http://localhost:8811/ || return
-	expect "$(status_of 8811 api/contents "$(token)")" 200 "the answer to the token" &&
-		expect "$(status_of 8811 api/contents 0123456789abcdef)" 403 "the answer to another one"
-}
-ends_when_asked() {
-	there "\"\$charmvm\" stop $machine --time 300" || return
-	echo exit >&"$to"
-	cat <&"$from" # until the lab is gone
-}
 
 run_tests machine_boots_to_a_notebook token_is_the_one_that_is_kept_beside_the_host_key \
 	nobody_gets_in_without_the_token every_package_is_there hello_world_runs browser_runs_a_cell_and_sees_the_plot \
-	server_that_is_killed_comes_back_with_its_token fork_has_a_token_and_a_port_of_its_own_and_the_same_kernels \
-	image_that_is_ready_goes_on_with_its_users_token ends_when_asked
+	server_that_is_killed_comes_back_with_its_token fork_has_a_token_and_a_port_of_its_own_and_the_same_kernels ends_when_asked
