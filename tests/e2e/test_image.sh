@@ -219,7 +219,8 @@ reboot_comes_back_in_the_same_process_with_its_files() {
 	ssh -o ControlPath="$work/ssh" -O exit charm@127.0.0.1 2>/dev/null
 	"$charmvm" wait $machine agent --time 250s || { tail -n 30 "$work/console"; return 1; }
 	"$charmvm" exec $machine -- cat /proc/sys/kernel/random/boot_id >"$work/boot.2" || return
-	! cmp -s "$work/boot.1" "$work/boot.2" && expect "$("$charmvm" exec $machine -- cat kept)" kept "the file" && kill -0 "$pid"
+	! cmp -s "$work/boot.1" "$work/boot.2" && expect "$("$charmvm" exec $machine -- cat kept)" kept "the file" && kill -0 "$pid" || return
+	eventually 250 ssh_answers # the agent is there before what listens to the power button
 }
 sigterm_powers_the_guest_down() {
 	kill -TERM "$pid"
