@@ -15,15 +15,15 @@ export HOME=$stage/home XDG_RUNTIME_DIR=$stage/home XDG_DATA_HOME=$stage/home TM
 cp "$1" charmvm && ./charmvm --version >/dev/null || exit
 shift
 
-start_it() { # NAME [OPTION...]
-	./charmvm --image "$1.qcow2" --mem 1G --console none --detach --no-wait "${@:2}" >/dev/null 2>said || { cat said >&2; return 1; }
+start_it() { # NAME
+	./charmvm --image "$1.qcow2" --mem 1G --console none --detach --no-wait >/dev/null 2>said || { cat said >&2; return 1; }
 }
 
 measure() { # NAME IMAGE
 	local start status=0
 	cp --sparse=always "$2" "$1.qcow2" || return
 	# Keys are made by the first machine of a name, once, and the files that this takes are read: that is no part of a start.
-	start_it "$1" --throw-away && ./charmvm stop "$1" --now || return
+	start_it "$1" && ./charmvm stop "$1" --now || return
 	start=$EPOCHREALTIME
 	start_it "$1" || return
 	# The clock goes by instructions, and stands while nothing is executed: this lets the guest alone until it has booted.

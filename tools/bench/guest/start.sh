@@ -13,5 +13,5 @@ echo "all $(systemctl show --value -p FinishTimestampMonotonic)"
 systemd-analyze blame --no-pager | head -n 6 | sed 's/^ */unit /'
 systemctl list-units --failed --no-legend --plain | sed 's/^/failed /'
 # What each of them waited for, from sshd back to the first.
-systemd-analyze critical-chain --no-pager ssh.service | sed -n 's/^[^[:alnum:]]*\([^ ]*\.[a-z]*\) @\([0-9.]*[a-z]*\).*/chain \1 \2/p'
+systemd-analyze critical-chain --no-pager ssh.service | sed -n 's/^[^[:alnum:]-]*\([^ ]*\.[a-z]*\) @\([0-9.]*[a-z]*\).*/chain \1 \2/p'
 systemctl list-jobs --no-legend --plain | sed 's/^ *[0-9]* *\([^ ]*\).*/jobs \1/'
