@@ -29,7 +29,7 @@ enum { GUEST_SSH_PORT = 22 };
 
 /* ---- with --throw-away ---- */
 
-/* An image that others may have open: how often it may have got other snapshots while it was looked at. */
+/* How often others may change the snapshots of the image just while we look for ours. */
 enum { FORK_TRIES = 10 };
 
 static int co_identify(struct blk_node *n, void *arg)
