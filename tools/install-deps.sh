@@ -12,7 +12,7 @@ build="gcc make pkg-config libc6-dev libslirp-dev libaio-dev libfdt-dev zlib1g-d
 image="mmdebstrap uidmap e2fsprogs fdisk qemu-utils cpio busybox-static kmod gcc libc6-dev zstd xz-utils"
 lab="qemu-system-x86 busybox-static cpio kmod gcc libc6-dev"
 test="qemu-utils jq e2fsprogs fdisk dosfstools mtools acpica-tools iproute2 socat curl fio clang libclang-rt-14-dev
-      seabios grub-common grub-pc-bin xorriso zsh fish groff-base"
+      seabios grub-common grub-pc-bin xorriso zsh fish groff-base rsync"
 browser="chromium chromium-driver python3"
 deb="dpkg-dev"
 lint="clang clang-format clang-tidy cppcheck shellcheck"
