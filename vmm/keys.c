@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "vmm/base/log.h"
+#include "vmm/base/replace.h"
 #include "vmm/login.h"
 #include "vmm/paths.h"
 
@@ -103,16 +104,11 @@ static int ensure_pair(const char *dir, char path[PATH_MAX], char **private, cha
 /* "[localhost]:*" would not do: one line that accepts the key for whatever port the machine has. */
 static int write_known_hosts(const struct keys *k)
 {
-	char tmp[PATH_MAX + 8];
-	snprintf(tmp, sizeof(tmp), "%s.new", k->known_hosts);
-	int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	int n = dprintf(fd, "charmvm %s", k->host_public);
-	int err = n < 0 ? -EIO : 0;
-	close(fd);
-	if (!err && rename(tmp, k->known_hosts) < 0)
-		err = -errno;
+	char *line;
+	if (asprintf(&line, "charmvm %s", k->host_public) < 0)
+		return -ENOMEM;
+	int err = replace_file(k->known_hosts, line);
+	free(line);
 	return err;
 }
 

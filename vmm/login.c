@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "vmm/base/checked.h"
+#include "vmm/base/replace.h"
 #include "vmm/keys.h"
 #include "vmm/paths.h"
 
@@ -39,23 +40,9 @@ int login_dir(const char *name, char out[PATH_MAX])
 
 static int write_file(const char *dir, const char *name, const char *text)
 {
-	char path[PATH_MAX], tmp[PATH_MAX + 8];
+	char path[PATH_MAX];
 	int err = paths_join(path, dir, name, NULL);
-	if (err)
-		return err;
-	snprintf(tmp, sizeof(tmp), "%s.new", path);
-	int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	if (dprintf(fd, "%s", text) < 0)
-		err = -errno;
-	if (close(fd) < 0 && !err)
-		err = -errno;
-	if (!err && rename(tmp, path) < 0)
-		err = -errno;
-	if (err)
-		unlink(tmp);
-	return err;
+	return err ? err : replace_file(path, text);
 }
 
 static int write_json(const char *dir, const char *user, bool replaced)

@@ -244,7 +244,7 @@ start --disk "$work/second.raw" --disk "$work/third.qcow2,ro" \
 	--channel "org.example.0=socket:$work/channel"
 run_tests boots_to_a_login_over_ssh banner_says_how_to_log_in_and_which_ports guest_computes_with_numpy \
 	charmvm_ssh_knows_the_machine_and_hands_back_the_status no_account_has_a_password window_appears_on_the_hosts_display \
-	scp_and_rsync_reach_it_by_ssh_config 	token_of_its_notebook_reaches_the_guest systems_without_credentials_are_handed_the_same \
+	scp_and_rsync_reach_it_by_ssh_config token_of_its_notebook_reaches_the_guest systems_without_credentials_are_handed_the_same \
 	image_without_a_notebook_says_so selftest_imports_what_the_recipe_has \
 	open_gives_a_browser_a_page_and_nobody_the_token \
 	selftest_that_fails_says_so_by_its_status packages_are_listed_out_of_the_image both_vcpus_are_there wall_clock_is_right \
