@@ -43,9 +43,9 @@ static int co_view(struct blk_node *n, void *arg)
 	struct snapshot *s = arg, again = { .n_extents = 0 };
 	if (!qcow2_co_snapshots_are_current(n))
 		return -EAGAIN;
-	memcpy(again.name, s->name, sizeof(again.name));
+	snprintf(again.name, sizeof(again.name), "%s", s->id); /* its name may be another's id */
 	int err = snapshot_co_identify(n, &again);
-	if (err || strcmp(again.id, s->id) != 0)
+	if (err || strcmp(again.name, s->name) != 0)
 		return -EAGAIN;
 	return qcow2_co_view_snapshot(n, s->id);
 }

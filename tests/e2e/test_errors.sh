@@ -120,6 +120,13 @@ snapshots_of_a_stopped_image() {
 		$snapshot delete three -i "$image" && $snapshot export one "$work/out.qcow2" -i "$image" || return
 	qemu-img check -q "$image" && qemu-img check -q "$work/out.qcow2"
 }
+# Of the first one the name is the second one's id.
+fork_finds_a_snapshot_that_is_called_like_anothers_id() {
+	local image=$work/ids.qcow2
+	qemu-img create -q -f qcow2 "$image" 16M && qemu-img snapshot -c 2 "$image" && qemu-img snapshot -c b "$image" || return
+	"$charmvm" fork --image "$image" --from 1 2>"$work/stderr"
+	expect $? 3 "exit status" && grep -q "'1': it holds no machine of charmvm's" "$work/stderr"
+}
 snapshot_that_cannot_be() {
 	local image=$work/no.qcow2 words
 	qemu-img create -q -f qcow2 "$image" 64M && qemu-img create -q -f raw "$work/no.raw" 64M
@@ -229,7 +236,7 @@ run_tests missing_image image_is_a_directory empty_image truncated_qcow2 missing
 	image_in_use_by_qemu_is_named image_without_a_kernel image_is_not_changed_by_a_refusal \
 	too_little_memory too_much_memory no_vcpus unknown_option unknown_command bad_forward \
 	port_taken_is_told_with_its_holder kernel_is_not_a_kernel no_kvm_says_what_to_do \
-	ssh_without_a_machine verb_without_its_machine snapshots_of_a_stopped_image snapshot_that_cannot_be \
+	ssh_without_a_machine verb_without_its_machine snapshots_of_a_stopped_image fork_finds_a_snapshot_that_is_called_like_anothers_id snapshot_that_cannot_be \
 	name_without_an_image_or_a_recipe recipe_that_cannot_be_made_says_so \
 	background_machine_that_cannot_start_says_why machine_without_room_for_its_record_does_not_start keys_without_room_are_said \
 	image_without_room_to_be_made_leaves_nothing snapshots_of_a_stopped_image_on_a_full_disk_change_nothing help_and_version_succeed
