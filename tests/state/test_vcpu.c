@@ -289,10 +289,9 @@ TEST(reset_leaves_nothing_pending_in_either_pic)
 	state_end(w);
 	CHECK_EQ(state_finish(w, &blob, &len), 0);
 	CHECK_EQ(state_open(blob, len, &cold), 0);
-	for (unsigned int level = 1; level < 2; level--) {
-		struct kvm_irq_level irq = { .irq = 9, .level = level };
-		CHECK_EQ(ioctl(vm.kvm.vm_fd, KVM_IRQ_LINE, &irq), 0);
-	}
+	struct kvm_irq_level up = { .irq = 9, .level = 1 }, down = { .irq = 9, .level = 0 };
+	CHECK_EQ(ioctl(vm.kvm.vm_fd, KVM_IRQ_LINE, &up), 0);
+	CHECK_EQ(ioctl(vm.kvm.vm_fd, KVM_IRQ_LINE, &down), 0);
 	CHECK_EQ(ioctl(vm.kvm.vm_fd, KVM_GET_IRQCHIP, &first), 0);
 	CHECK_EQ(first.chip.pic.irr, 1 << 2);
 	CHECK_EQ(x86_chips_load(&vm.kvm, cold), 0);
