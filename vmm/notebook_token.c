@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The token of a machine's notebook server. */
 /*
- * How it works. A new token is written to a file of another name, which link(2) gives its own only where there is none
- * yet: who comes second reads what the first has made, and nobody reads half of one.
+ * How it works. A new token's file is there whole or not at all, and only where there was none: who comes second reads what the
+ * first has made.
  */
 #include "vmm/notebook_token.h"
 
@@ -12,11 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "vmm/base/replace.h"
 #include "vmm/paths.h"
 
 static const char file_name[] = "notebook-token";
@@ -48,36 +48,20 @@ static int read_token(const char *path, char token[NOTEBOOK_TOKEN_MAX + 1])
 	return err;
 }
 
-/* Writes a new one to @fd. */
-static int write_token(int fd)
+/* -> 0 (also where another process was faster) or -errno. */
+static int make_token(const char *path)
 {
 	uint8_t bytes[NOTEBOOK_TOKEN_BYTES];
-	char text[2 * NOTEBOOK_TOKEN_BYTES + 1];
+	char text[2 * NOTEBOOK_TOKEN_BYTES + sizeof("\n")];
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		return -EIO; /* not for so few bytes, says getrandom(2) */
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-	int err = dprintf(fd, "%s\n", text) < 0 ? -errno : 0;
+	text[2 * sizeof(bytes)] = '\n';
+	text[2 * sizeof(bytes) + 1] = '\0';
+	int err = create_file_once(path, text);
 	explicit_bzero(bytes, sizeof(bytes));
 	explicit_bzero(text, sizeof(text));
-	return err;
-}
-
-/* -> 0 (also where another process was faster) or -errno. */
-static int make_token(const char *path)
-{
-	char tmp[PATH_MAX];
-	int n = snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path);
-	if (n < 0 || n >= (int)sizeof(tmp))
-		return -ENAMETOOLONG;
-	int fd = mkostemp(tmp, O_CLOEXEC); /* 0600 */
-	if (fd < 0)
-		return -errno;
-	int err = write_token(fd);
-	close(fd);
-	if (!err && link(tmp, path) < 0 && errno != EEXIST)
-		err = -errno;
-	unlink(tmp);
 	return err;
 }
 

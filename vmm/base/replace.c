@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int replace_file(const char *path, const char *text)
+/* A file of our own beside @path: another process may do the same now. Its name goes to @tmp. */
+static int write_beside(const char *path, const char *text, char tmp[PATH_MAX])
 {
-	char tmp[PATH_MAX]; /* one of our own: another process may do the same now */
-	int n = snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path);
-	if (n < 0 || n >= (int)sizeof(tmp))
+	int n = snprintf(tmp, PATH_MAX, "%s.XXXXXX", path);
+	if (n < 0 || n >= PATH_MAX)
 		return -ENAMETOOLONG;
 	int fd = mkostemp(tmp, O_CLOEXEC); /* 0600 */
 	if (fd < 0)
@@ -21,9 +21,30 @@ int replace_file(const char *path, const char *text)
 	int err = dprintf(fd, "%s", text) < 0 ? -errno : 0;
 	if (close(fd) < 0 && !err)
 		err = -errno;
-	if (!err && rename(tmp, path) < 0)
-		err = -errno;
 	if (err)
 		unlink(tmp);
+	return err;
+}
+
+int replace_file(const char *path, const char *text)
+{
+	char tmp[PATH_MAX];
+	int err = write_beside(path, text, tmp);
+	if (!err && rename(tmp, path) < 0) {
+		err = -errno;
+		unlink(tmp);
+	}
+	return err;
+}
+
+int create_file_once(const char *path, const char *text)
+{
+	char tmp[PATH_MAX];
+	int err = write_beside(path, text, tmp);
+	if (err)
+		return err;
+	if (link(tmp, path) < 0 && errno != EEXIST)
+		err = -errno;
+	unlink(tmp);
 	return err;
 }

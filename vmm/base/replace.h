@@ -9,4 +9,7 @@
  */
 int replace_file(const char *path, const char *text);
 
+/* The same where there is none yet: what is there, or what another process makes now, stays. -> 0, also then; or -errno. */
+int create_file_once(const char *path, const char *text);
+
 #endif

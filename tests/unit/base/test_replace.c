@@ -63,12 +63,27 @@ TEST(it_is_for_its_owner_alone)
 	CHECK_EQ(st.st_mode & 0777, 0600);
 }
 
+TEST(what_is_there_stays_where_it_is_to_be_made_once)
+{
+	char text[64];
+	CHECK_EQ(create_file_once("file", "other"), 0);
+	read_back("file", text);
+	CHECK_STR(text, "new");
+	CHECK_EQ(create_file_once("once", "first"), 0);
+	read_back("once", text);
+	CHECK_STR(text, "first");
+	CHECK_EQ(unlink("once"), 0);
+	CHECK_EQ(files_in("."), 1);
+}
+
 TEST(where_it_cannot_be_written_the_error_is_told)
 {
 	CHECK_EQ(replace_file("none/file", "text"), -ENOENT);
+	CHECK_EQ(create_file_once("none/file", "text"), -ENOENT);
 	CHECK_EQ(unlink("file"), 0);
 	CHECK_EQ(rmdir(dir), 0);
 }
 
 TEST_MAIN(T(several_processes_at_once_all_succeed_and_leave_one_file), T(it_is_for_its_owner_alone),
+	  T(what_is_there_stays_where_it_is_to_be_made_once),
 	  T(where_it_cannot_be_written_the_error_is_told))
